@@ -1,0 +1,1 @@
+"""Where studies come from and results go: one Protocol, three adapters."""

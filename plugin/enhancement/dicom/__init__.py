@@ -1,0 +1,1 @@
+"""DICOM in, DICOM out: headers, matching, volumes, diffusion, derived objects."""

@@ -1,0 +1,1 @@
+"""Volumes in, volumes out: knows nothing of DICOM or Orthanc."""

@@ -1,0 +1,1 @@
+"""What makes the method a PACS component: ledger, worker, REST routes, the Explorer button."""

@@ -1,0 +1,1 @@
+"""Measures, readers, statistics and reports of the papers."""
