@@ -1,0 +1,101 @@
+"""What a model folder says about itself: manifest.json, as frozen models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkShape(_Part):
+    """The arguments of `ResidualUNet`."""
+
+    kind: Literal["residual-unet"] = "residual-unet"
+    in_channels: Annotated[int, Field(ge=1, le=16)] = 4
+    channels: Annotated[int, Field(ge=1, le=64)] = 16
+    levels: Annotated[int, Field(ge=1, le=6)] = 5
+    convolutions: Annotated[int, Field(ge=1, le=4)] = 2
+    head: Literal["sigmoid", "residual", "logit"] = "sigmoid"
+
+
+class InputChannel(_Part):
+    """One input volume and the z-scores that become 0 and 1."""
+
+    role: str
+    z_min: float
+    z_max: float
+    percentiles: tuple[float, float] | None = None
+    required: bool = True
+
+
+class OutputScale(_Part):
+    """How a prediction becomes an intensity again.
+
+    `reference` names the input whose brain mean and SD give the unit back; `dose_factor` is the multiple of
+    the input's dose that the network was trained to show (in the published recipe: the ratio of its training doses).
+    """
+
+    z_min: float = 0.0
+    z_max: float = 1.0
+    reference: str = "T1C"
+    dose_factor: float = 1.0
+
+
+class Grid(_Part):
+    """The grid that the network was trained on; sizes and origin are (x, y, z)."""
+
+    template: str = "ICBM 2009a nonlinear symmetric"
+    size: tuple[int, int, int] = (160, 192, 160)
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    crop_origin: tuple[int, int, int] | None = (18, 20, 0)
+
+
+class Preprocessing(_Part):
+    """Which definition of the preprocessing the weights belong to."""
+
+    version: int = 1
+    bias_field: bool = True
+
+
+class Fold(_Part):
+    """One weight file."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Manifest(_Part):
+    """The whole of manifest.json.
+
+    `digest` identifies the model: two folders with the same digest give the same images. It covers everything
+    but itself, `metrics` and `provenance`, so that a new measurement does not make a new model.
+    """
+
+    format: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: str
+    recipe: str
+    network: NetworkShape
+    inputs: Annotated[tuple[InputChannel, ...], Field(min_length=1)]
+    output: OutputScale
+    grid: Grid = Grid()
+    preprocessing: Preprocessing = Preprocessing()
+    folds: Annotated[tuple[Fold, ...], Field(min_length=1)]
+    digest: str = ""
+    provenance: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+
+    def expected_digest(self) -> str:
+        """SHA-256 over the canonical JSON of what defines the predictions."""
+        content = self.model_dump(mode="json", exclude={"digest", "metrics", "provenance"})
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()

@@ -1,0 +1,145 @@
+"""The residual 3D U-Net of Bône et al. (ISBI 2021), with two heads.
+
+Five levels of residual blocks, stride-2 convolutions down, transposed convolutions up, concatenated skips,
+LeakyReLU 0.2 and no normalisation layer. Where the paper's figure is not readable the choices are: two
+convolutions a block, channels doubled by the step down, a 1x1x1 projection where a block changes channels.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Head = Literal["sigmoid", "residual", "logit"]
+SLOPE = 0.2
+
+
+class ResidualBlock(nn.Module):
+    """`convolutions` 3x3x3 convolutions with a short skip around them."""
+
+    def __init__(self, in_channels: int, channels: int, convolutions: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv3d(in_channels if i == 0 else channels, channels, 3, padding=1) for i in range(convolutions)
+        )
+        self.projection = nn.Conv3d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
+        self.activation = nn.LeakyReLU(SLOPE, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:  # (n, in, z, y, x) -> (n, channels, z, y, x)
+        y = x
+        last = len(self.convolutions) - 1
+        for index, convolution in enumerate(self.convolutions):
+            y = convolution(y)
+            if index < last:
+                y = self.activation(y)
+        skip: Tensor = self.projection(x)
+        return nn.functional.leaky_relu(y + skip, SLOPE)
+
+
+class ResidualUNet(nn.Module):
+    """A 3D U-Net of residual blocks.
+
+    Parameters
+    ----------
+    in_channels : int
+        Number of input volumes.
+    channels : int
+        Channels at full resolution (8, 16 or 32); doubled at each level down.
+    levels : int
+        Resolutions, the full one included. Every axis must be a multiple of 2 ** (levels - 1).
+    convolutions : int
+        3x3x3 convolutions in a block.
+    head : {"sigmoid", "residual", "logit"}
+        "sigmoid": the paper's, in (0, 1). "residual": the last input channel plus the network's output, unbounded,
+        so that an untrained network returns the T1c. "logit": the bare last layer.
+
+    Notes
+    -----
+    G. Bône et al., "From dose reduction to contrast maximization", ISBI 2021 and Invest Radiol 2022.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 4,
+        channels: int = 16,
+        *,
+        levels: int = 5,
+        convolutions: int = 2,
+        head: Head = "sigmoid",
+    ) -> None:
+        super().__init__()
+        self.head = head
+        self.levels = levels
+        widths = [channels * 2**level for level in range(levels)]
+        self.encoders = nn.ModuleList(
+            ResidualBlock(in_channels if level == 0 else width, width, convolutions)
+            for level, width in enumerate(widths)
+        )
+        self.downs = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.ups = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in pairwise(widths))
+        self.decoders = nn.ModuleList(ResidualBlock(2 * a, a, convolutions) for a in widths[:-1])
+        self.last = nn.Conv3d(channels, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map volumes to one volume.
+
+        Parameters
+        ----------
+        x : (n, in_channels, z, y, x), float32 in [0, 1]
+
+        Returns
+        -------
+        (n, 1, z, y, x), float32
+            The head runs in float32: an 8-bit mantissa would quantise the T1c that "residual" passes through.
+        """
+        y = x
+        skips: list[Tensor] = []
+        for level, encoder in enumerate(self.encoders):
+            y = encoder(y if level == 0 else self.downs[level - 1](y))
+            skips.append(y)
+        for level in reversed(range(self.levels - 1)):
+            y = self.decoders[level](torch.cat((self.ups[level](y), skips[level]), dim=1))
+        output: Tensor = self.last(y).float()
+        if self.head == "sigmoid":
+            return torch.sigmoid(output)
+        if self.head == "residual":
+            return x[:, -1:].float() + output
+        return output
+
+
+def initialise(network: ResidualUNet, *, mean_target: float = 0.5) -> None:
+    """Start a network so that it cannot die.
+
+    He initialisation for LeakyReLU, the second half of each block scaled down so that blocks start near
+    the identity, and a last layer with small weights. A sigmoid that starts far from its target's mean saturates
+    at zero in many seeds and never comes back: its bias starts at the logit of that mean.
+
+    Parameters
+    ----------
+    network : ResidualUNet
+        Changed in place, from torch's global random state.
+    mean_target : float
+        Mean of the target in (0, 1); used by the sigmoid and logit heads.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+            nn.init.kaiming_normal_(module.weight, a=SLOPE, nonlinearity="leaky_relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            last = module.convolutions[-1]
+            with torch.no_grad():
+                last.weight.mul_(0.3)  # type: ignore[operator]
+    for (
+        up
+    ) in network.ups:  # a stride-2 transposed kernel feeds each voxel once: its fan-in is channels, not 8 x channels
+        with torch.no_grad():
+            up.weight.mul_(math.sqrt(8) / math.sqrt(2))  # type: ignore[operator]
+    nn.init.normal_(network.last.weight, std=1e-3)
+    bias = 0.0 if network.head == "residual" else math.log(mean_target / (1 - mean_target))
+    nn.init.constant_(network.last.bias, bias)  # type: ignore[arg-type]
