@@ -1,0 +1,81 @@
+"""A folder of DICOM files as the archive: what the command line works on."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from enhancement.archive.base import PublishedSeries
+from enhancement.errors import ArchiveError
+
+
+class FolderArchive:
+    """One study in a folder (searched in depth); results go to another folder.
+
+    Parameters
+    ----------
+    source : Path
+        Where the study lies. `study_id` of every method is a folder below it, or "" for all of it.
+    destination : Path, optional
+        Results become ``destination/SERIES_UID/NNNN.dcm``; without one nothing can be published.
+    """
+
+    def __init__(self, source: Path, destination: Path | None = None) -> None:
+        self._source = Path(source)
+        self._destination = None if destination is None else Path(destination)
+
+    def headers(self, study_id: str = "") -> list[Dataset]:
+        """Every DICOM file of the study without pixel data; other files are passed over."""
+        found = [ds for path in self._files(study_id) if (ds := _read(path, pixels=False)) is not None]
+        if not found:
+            raise ArchiveError(f"no DICOM file was found in {self._source / study_id}", code="NO_DICOM")
+        return found
+
+    def instances(self, study_id: str, series_instance_uid: str) -> list[Dataset]:
+        """The files of one series, whole."""
+        found = []
+        for path in self._files(study_id):
+            header = _read(path, pixels=False)
+            if header is not None and str(header.get("SeriesInstanceUID", "")) == series_instance_uid:
+                found.append(pydicom.dcmread(path))
+        if not found:
+            raise ArchiveError(f"no file of series {series_instance_uid} was found", code="SERIES_GONE")
+        return found
+
+    def publish(self, study_id: str, series: Sequence[Dataset]) -> PublishedSeries:
+        """Write the series into a folder of its own, under its final name only when all of it is there."""
+        if self._destination is None:
+            raise ArchiveError("no destination folder was given", code="PUBLISH_FAILED")
+        uid = str(series[0].SeriesInstanceUID)
+        final = self._destination / uid
+        if not final.exists():
+            try:
+                self._destination.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=self._destination, prefix=".publishing-") as temporary:
+                    whole = Path(temporary) / uid
+                    whole.mkdir()
+                    for index, ds in enumerate(series, start=1):
+                        ds.save_as(whole / f"{index:04d}.dcm", enforce_file_format=True)
+                    os.replace(whole, final)
+            except OSError as error:
+                raise ArchiveError(f"the result could not be written to {final}: {error.strerror}") from error
+        return PublishedSeries(series_instance_uid=uid, archive_id=str(final), instances=len(series))
+
+    def _files(self, study_id: str) -> list[Path]:
+        folder = (self._source / study_id).resolve()
+        if not folder.is_relative_to(self._source.resolve()) or not folder.is_dir():
+            raise ArchiveError(f"{folder} is not a folder of this archive", code="NO_STUDY")
+        return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
+
+
+def _read(path: Path, *, pixels: bool) -> Dataset | None:
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=not pixels)
+    except (InvalidDicomError, OSError, ValueError):
+        return None

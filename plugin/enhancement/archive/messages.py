@@ -1,0 +1,38 @@
+"""What passes between an HTTP door and the service: plain values, no library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request, header names in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status and JSON body; `headers` are sent besides the security headers that every answer carries."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def encoded(self) -> bytes:
+        """The body as UTF-8 JSON, with nothing that a browser could take for markup."""
+        text = json.dumps(self.body, indent=1, default=str, ensure_ascii=True)
+        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode("ascii")
+
+
+def problem(status: int, code: str, message: str, advice: str = "", **headers: str) -> Answer:
+    """An error answer: stable code, one sentence, what to do."""
+    return Answer(status, {"code": code, "message": message, "advice": advice}, headers)

@@ -1,0 +1,160 @@
+"""The Orthanc process that we live in: the only module, besides main.py, that knows `orthanc`.
+
+Every difference between plugin versions (4.0 of Debian 12, 5.0 of Debian 13, later ones) is here and
+nowhere else. No call here may be slow: plugin 4.0 holds the GIL for all of an SDK call.
+Only the standard library is imported, so that Orthanc starts as fast as without us.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import orthanc
+
+from enhancement.archive.messages import Answer, Request, problem
+from enhancement.errors import ArchiveError
+
+Changed = Callable[[str, str], None]
+Handler = Callable[[Request], Answer]
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'",
+}
+
+# Orthanc's names of the HTTP status that an OrthancException stands for are not given to plugins.
+_UNKNOWN_RESOURCE = (17, 2007)
+
+
+class OrthancHost:
+    """Callbacks, configuration, log and metrics of the Orthanc we run in."""
+
+    def __init__(self) -> None:
+        self._change_names = {
+            int(value): name
+            for name in dir(orthanc.ChangeType)
+            if name.isupper() and isinstance(value := getattr(orthanc.ChangeType, name), int)
+        }
+        self._token: str | None = None
+        self._new_status = True
+
+    def configuration(self) -> dict[str, Any]:
+        """Orthanc's whole configuration, without the defaults."""
+        found: dict[str, Any] = json.loads(orthanc.GetConfiguration())
+        return found
+
+    def on_change(self, callback: Changed) -> None:
+        """Call back with the change's name (``STABLE_STUDY``) and the resource."""
+
+        def changed(change: int, _level: int, resource: str) -> None:
+            callback(self._change_names.get(int(change), str(change)), resource or "")
+
+        orthanc.RegisterOnChangeCallback(changed)
+
+    def serve(self, pattern: str, handler: Handler) -> None:
+        """Let `handler` answer every URI that matches; an exception in it becomes a JSON answer."""
+
+        def requested(output: Any, uri: str, **request: Any) -> None:
+            try:
+                answer = handler(
+                    Request(
+                        method=str(request.get("method", "GET")),
+                        path=uri,
+                        headers={key.lower(): value for key, value in request.get("headers", {}).items()},
+                        query=dict(request.get("get", {})),
+                        body=request.get("body", b"") or b"",
+                    )
+                )
+            except Exception as error:  # the last line before Orthanc, which would answer a bare 500
+                orthanc.LogError(f"enhancement: {type(error).__name__} while answering {uri}")
+                answer = problem(
+                    503, "INTERNAL", "The request could not be answered.", "See Orthanc's log; report it as a fault."
+                )
+            self._send(output, answer)
+
+        orthanc.RegisterRestCallback(pattern, requested)
+
+    def extend_explorer(self, script: str) -> None:
+        """Add JavaScript to Orthanc Explorer 1."""
+        orthanc.ExtendOrthancExplorer(script)
+
+    def authorization(self) -> str:
+        """The Authorization header for the plugin's own HTTP requests to this Orthanc."""
+        if self._token is None:
+            self._token = str(orthanc.GenerateRestApiAuthorizationToken())
+        return self._token
+
+    def metric(self, name: str, value: float) -> None:
+        """Set a gauge of /tools/metrics-prometheus."""
+        orthanc.SetMetricsValue(name, float(value), orthanc.MetricsType.DEFAULT)
+
+    def log(self, level: str, text: str) -> None:
+        """One line in Orthanc's log."""
+        write = {"error": orthanc.LogError, "critical": orthanc.LogError, "warning": orthanc.LogWarning}
+        write.get(level, orthanc.LogInfo)(text)
+
+    def global_property(self, number: int) -> str:
+        """A property that Orthanc keeps in its database; not before ORTHANC_STARTED."""
+        return str(orthanc.GetGlobalProperty(number, ""))
+
+    def set_global_property(self, number: int, value: str) -> None:
+        orthanc.SetGlobalProperty(number, value)
+
+    def sdk_transport(self) -> SdkTransport:
+        """For servers without a plain HTTP door."""
+        return SdkTransport()
+
+    def _send(self, output: Any, answer: Answer) -> None:
+        for name, value in {**SECURITY_HEADERS, **answer.headers}.items():
+            output.SetHttpHeader(name.replace("_", "-"), value)
+        body = answer.encoded()
+        if answer.status == 200:
+            output.AnswerBuffer(body, "application/json")
+            return
+        # 4.0 and 4.1 take (status, body, length); from 4.2 on it is (status, body).
+        if self._new_status:
+            try:
+                output.SendHttpStatus(answer.status, body)
+            except TypeError:
+                self._new_status = False
+            else:
+                return
+        output.SetHttpHeader("Content-Type", "application/json")
+        output.SendHttpStatus(answer.status, body, len(body))
+
+
+class SdkTransport:
+    """Orthanc's REST API through the plugin SDK: for servers without a plain HTTP door.
+
+    Every call holds the GIL until Orthanc has answered, hence one instance at a time.
+    """
+
+    takes_archives = False
+
+    def get(self, uri: str) -> bytes:
+        return self._call(uri, lambda: orthanc.RestApiGet(uri))
+
+    def post(self, uri: str, body: bytes) -> bytes:
+        return self._call(uri, lambda: orthanc.RestApiPost(uri, body))
+
+    def put(self, uri: str, body: bytes) -> bytes:
+        return self._call(uri, lambda: orthanc.RestApiPut(uri, body))
+
+    def delete(self, uri: str) -> None:
+        self._call(uri, lambda: orthanc.RestApiDelete(uri))
+
+    @staticmethod
+    def _call(uri: str, call: Callable[[], Any]) -> bytes:
+        try:
+            answer = call()
+        except orthanc.OrthancException as error:
+            number = error.args[0] if error.args else 0
+            status = 404 if number in _UNKNOWN_RESOURCE else 500
+            raise ArchiveError(f"Orthanc refused {uri} (error {number})", status=status, uri=uri) from error
+        if answer is None:
+            return b""
+        return answer.encode() if isinstance(answer, str) else bytes(answer)

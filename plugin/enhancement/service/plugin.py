@@ -1,0 +1,126 @@
+"""The light shell that Orthanc loads: registers callbacks at once, brings everything else up in a thread.
+
+Only the standard library is imported here. Orthanc therefore starts as fast as without us, and a broken
+setting, a missing package or a damaged ledger becomes a red status instead of an Orthanc that stays down.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from enhancement.archive.messages import Answer, Request, problem
+from enhancement.errors import EnhancementError, LedgerError
+
+if TYPE_CHECKING:
+    from enhancement.service.component import Component
+
+_log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 5.0
+RETRY_S = 10.0
+RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED", "NEW_SERIES", "JOB_SUCCESS", "JOB_FAILURE"})
+
+
+class Host(Protocol):
+    """What the service needs of the process it lives in (`archive.orthanc_plugin.OrthancHost`)."""
+
+    def configuration(self) -> dict[str, Any]: ...
+
+    def on_change(self, callback: Callable[[str, str], None]) -> None: ...
+
+    def serve(self, pattern: str, handler: Callable[[Request], Answer]) -> None: ...
+
+    def extend_explorer(self, script: str) -> None: ...
+
+    def authorization(self) -> str: ...
+
+    def metric(self, name: str, value: float) -> None: ...
+
+    def log(self, level: str, text: str) -> None: ...
+
+    def sdk_transport(self) -> Any: ...
+
+
+class Plugin:
+    """Callbacks of one Orthanc process.
+
+    Parameters
+    ----------
+    host : Host
+        The process.
+    root : Path
+        Folder that relative paths of the settings start from: the one that holds ``plugin/``.
+    """
+
+    def __init__(self, host: Host, root: Path) -> None:
+        self._host = host
+        self._root = root
+        self._events: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._component: Component | None = None
+        self._fault: EnhancementError | None = None
+        self._thread: threading.Thread | None = None
+
+    def register(self) -> None:
+        """Register every callback; called while Orthanc loads."""
+        self._host.on_change(self._changed)
+        self._host.serve("/enhancement(/.*)?", self._answer)
+        script = Path(__file__).parent / "explorer" / "explorer.js"
+        self._host.extend_explorer(script.read_text(encoding="utf-8"))
+
+    def _changed(self, kind: str, resource: str) -> None:
+        """One C++ thread delivers every change, so nothing but noting it is done here."""
+        if kind == "ORTHANC_STARTED":
+            self._thread = threading.Thread(target=self._run, name="enhancement", daemon=True)
+            self._thread.start()
+        elif kind == "ORTHANC_STOPPED":
+            self._stop.set()
+            self._events.put(("STOP", ""))
+            if self._thread is not None:
+                self._thread.join(STOP_TIMEOUT_S)
+        elif kind in RELEVANT_CHANGES:
+            self._events.put((kind, resource))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                # All heavy imports hang on this one line, and on the workers that it starts.
+                from enhancement.service.component import Component
+
+                self._component = Component(self._host, self._root, stop=self._stop)
+                self._fault = None
+                self._component.run(self._events)
+                return
+            except LedgerError as error:
+                self._fail(error)
+                self._stop.wait(RETRY_S)
+            except EnhancementError as error:
+                self._fail(error)
+                return
+            except Exception as error:  # outermost frame of the thread: say it, leave Orthanc serving
+                self._fail(EnhancementError(f"{type(error).__name__}: {error}", code="NOT_LOADED"))
+                return
+
+    def _fail(self, error: EnhancementError) -> None:
+        self._component = None
+        if self._fault is None or self._fault.message != error.message:
+            self._host.log("error", f"enhancement: {error.code}: {error.message}")
+        self._fault = error
+
+    def _answer(self, request: Request) -> Answer:
+        component = self._component
+        if component is not None:
+            return component.answer(request)
+        if self._fault is None:
+            if request.path.rstrip("/") == "/enhancement/status":
+                return Answer(200, {"state": "starting", "reasons": []})
+            return problem(503, "STARTING", "The plugin is starting.", "Ask again in a few seconds.", Retry_After="2")
+        fault = {"code": self._fault.code, "message": self._fault.message, "advice": self._fault.advice}
+        if request.path.rstrip("/") == "/enhancement/status":
+            return Answer(200, {"state": "red", "reasons": [fault]})
+        return Answer(503, fault)

@@ -1,0 +1,61 @@
+"""What Orthanc's "PythonScript" points at: find the environment, register the callbacks, nothing else.
+
+Whatever goes wrong here must leave Orthanc serving: an exception while this script loads would stop it.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import orthanc
+
+_HERE = Path(__file__).resolve().parent
+# Read before any setting can be: the settings' own parser lies in the environment that this names.
+_VENV_VARIABLE = "CONTRAST_ENHANCEMENT_VENV"
+
+
+def _site_packages() -> Path | None:
+    """The virtual environment's packages, if one for this very interpreter is found."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    named = os.environ.get(_VENV_VARIABLE)
+    for venv in [Path(named)] if named else [_HERE.parent / ".venv", _HERE / ".venv"]:
+        folder = venv / "lib" / version / "site-packages"
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def _extend_path() -> None:
+    folder = _site_packages()
+    if folder is not None and str(folder) not in sys.path:
+        # Right after our own folder: Debian's packages are older than those we are locked to.
+        sys.path.insert(1, str(folder))
+    if str(_HERE) not in sys.path:
+        sys.path.insert(0, str(_HERE))
+
+
+def _serve_red(fault: str) -> None:
+    """Answer our routes with the fault, by nothing but what Orthanc and Python bring."""
+    body = {"state": "red", "code": "NOT_LOADED", "message": fault, "advice": "Run scripts/setup, restart Orthanc."}
+
+    def answer(output: Any, _uri: str, **_request: Any) -> None:
+        output.AnswerBuffer(json.dumps(body), "application/json")
+
+    orthanc.LogError(f"enhancement: {fault}")
+    orthanc.RegisterRestCallback("/enhancement(/.*)?", answer)
+
+
+def _load() -> None:
+    try:
+        _extend_path()
+        from enhancement.archive.orthanc_plugin import OrthancHost
+        from enhancement.service.plugin import Plugin
+
+        Plugin(OrthancHost(), root=_HERE.parent).register()
+    except Exception as error:  # fail open: Orthanc must come up whatever is broken here
+        _serve_red(f"the plugin could not be loaded: {type(error).__name__}: {error}")
+
+
+_load()
