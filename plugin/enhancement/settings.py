@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_pascal
 
 from enhancement.errors import SettingsError
@@ -70,6 +70,79 @@ class OutputSettings(_Stage):
     keep_superseded: bool = True
 
 
+class LedgerSettings(_Stage):
+    """Where the jobs are written down."""
+
+    url: SecretStr | None = Field(
+        default=None,
+        description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE; by default a file in Orthanc's storage",
+    )
+    archive_name: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        default="default",
+        description="Orthancs that share one storage share this name; others on the same ledger need their own",
+    )
+    busy_seconds: Annotated[float, Field(ge=0.1, le=30)] = 2.0
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    rebuild_damaged: bool = Field(
+        default=True, description="Set a damaged SQLite file aside and rebuild the ledger from the archive"
+    )
+
+
+class QueueSettings(_Stage):
+    """How long the queue may get, how often a job is tried, and when everything pauses."""
+
+    max_queued: Annotated[int, Field(ge=1)] = 2000
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
+    max_crashes: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=10, description="How often Orthanc may die over one job before that job is set aside"
+    )
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    retry_initial_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    retry_max_seconds: Annotated[float, Field(ge=0, le=86400)] = 3600.0
+    ageing_minutes: Annotated[float, Field(gt=0)] = Field(
+        default=240.0, description="Waiting that lifts a job by one class of priority"
+    )
+    breaker_failures: Annotated[int, Field(ge=2, le=1000)] = 5
+    breaker_pause_seconds: Annotated[float, Field(ge=0, le=86400)] = 600.0
+
+
+class AccessSettings(_Stage):
+    """Which of Orthanc's RegisteredUsers may do what; ``*`` is everyone whom Orthanc lets in. All may read."""
+
+    operators: tuple[str, ...] = Field(default=("*",), description="May start, cancel and retry jobs")
+    administrators: tuple[str, ...] = Field(
+        default=("*",), description="May pause and resume, withdraw results, and see the settings"
+    )
+    trusted_user_header: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9-]{0,64}$",
+        description="Header in which an authenticating proxy names the user; only where nothing else reaches Orthanc",
+    )
+
+
+class LimitSettings(_Stage):
+    """What one study may cost."""
+
+    max_study_instances: Annotated[int, Field(ge=1)] = 20000
+    max_study_megabytes: Annotated[int, Field(ge=1)] = 8192
+    job_seconds: Annotated[float, Field(ge=1)] = Field(
+        default=3600.0, description="The watchdog ends a job that runs longer"
+    )
+    min_free_disk_megabytes: Annotated[int, Field(ge=0)] = Field(
+        default=512, description="With less room than this on Orthanc's disk nothing is stored"
+    )
+
+
+class DeliverySettings(_Stage):
+    """Where finished series are sent, besides staying in this archive."""
+
+    destinations: tuple[str, ...] = Field(default=(), description="Names of DicomModalities")
+    storage_commitment: bool = False
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 20
+    retry_initial_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
+    retry_max_seconds: Annotated[float, Field(ge=0.1, le=86400)] = 3600.0
+
+
 class Settings(_Stage):
     """The whole section."""
 
@@ -79,6 +152,14 @@ class Settings(_Stage):
     model: ModelSettings = ModelSettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     output: OutputSettings = OutputSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    queue: QueueSettings = QueueSettings()
+    access: AccessSettings = AccessSettings()
+    limits: LimitSettings = LimitSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    preload: bool = Field(
+        default=True, description="Verify and load the weights when Orthanc has started, not at the first job"
+    )
 
 
 def parse_settings(section: Mapping[str, Any]) -> Settings:
