@@ -1,0 +1,1 @@
+"""The demo: a scanner, a viewer and a figure around a real Orthanc."""

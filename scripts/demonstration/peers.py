@@ -1,0 +1,106 @@
+"""A scanner that sends a study by C-STORE, and a viewer that fetches a series by C-MOVE."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import MRImageStorage, StudyRootQueryRetrieveInformationModelMove
+
+HOST = "127.0.0.1"
+SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
+
+
+def send_study(files: Sequence[Path], *, port: int, called_aet: str, sent: Callable[[], None]) -> None:
+    """Send DICOM files to Orthanc over one association, as a scanner would.
+
+    Raises
+    ------
+    ConnectionError
+        If the association is refused or an instance is not stored.
+    """
+    entity = AE(ae_title="SCANNER")
+    entity.add_requested_context(MRImageStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+    association = entity.associate(HOST, port, ae_title=called_aet)
+    if not association.is_established:
+        raise ConnectionError(f"Orthanc refused the association on DICOM port {port}")
+    try:
+        for file in files:
+            status = association.send_c_store(dcmread(file))
+            if "Status" not in status or status.Status != SUCCESS:
+                raise ConnectionError(f"{file.name} was not stored: status {status.get('Status')!r}")
+            sent()
+    finally:
+        association.release()
+
+
+@dataclass
+class Viewer:
+    """A storage SCP that asks Orthanc for a series and keeps what arrives."""
+
+    ae_title: str = "VIEWER"
+    port: int = field(default_factory=free_port)
+    received: list[Dataset] = field(default_factory=list)
+
+    def __enter__(self) -> Viewer:
+        entity = AE(ae_title=self.ae_title)
+        entity.add_supported_context(MRImageStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        self._lock = threading.Lock()
+        self._server = entity.start_server(
+            (HOST, self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+
+    def _store(self, event: evt.Event) -> int:
+        ds = event.dataset
+        ds.file_meta = event.file_meta
+        with self._lock:
+            self.received.append(ds)
+        return SUCCESS
+
+    def move(self, *, study_uid: str, series_uid: str, port: int, called_aet: str) -> list[Dataset]:
+        """Fetch one series by C-MOVE.
+
+        Raises
+        ------
+        ConnectionError
+            If Orthanc refuses, or reports a failed sub-operation.
+        """
+        query = Dataset()
+        query.QueryRetrieveLevel = "SERIES"
+        query.StudyInstanceUID = study_uid
+        query.SeriesInstanceUID = series_uid
+        entity = AE(ae_title=self.ae_title)
+        entity.add_requested_context(StudyRootQueryRetrieveInformationModelMove)
+        association = entity.associate(HOST, port, ae_title=called_aet)
+        if not association.is_established:
+            raise ConnectionError(f"Orthanc refused the query association on DICOM port {port}")
+        model = StudyRootQueryRetrieveInformationModelMove
+        try:
+            for status, _ in association.send_c_move(query, self.ae_title, model):
+                code = status.get("Status")
+                if code not in PENDING and code != SUCCESS:
+                    raise ConnectionError(f"C-MOVE of series {series_uid} failed with status {code!r}")
+        finally:
+            association.release()
+        return list(self.received)
