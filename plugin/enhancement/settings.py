@@ -75,7 +75,7 @@ class LedgerSettings(_Stage):
 
     url: SecretStr | None = Field(
         default=None,
-        description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE; by default a file in Orthanc's storage",
+        description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE; by default beside Orthanc's storage",
     )
     archive_name: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         default="default",

@@ -1,0 +1,171 @@
+"""The words of the ledger: states, priorities, and the rows that it hands out.
+
+::
+
+    arrival ──> QUEUED ──> RUNNING ──> STORED ──> SUPERSEDED      (newer inputs have a stored result)
+      │           ^  │        ├──────> REJECTED                   (these inputs cannot be processed)
+      │           │  │        ├──────> FAILED                     (attempts used up: the dead letter)
+      │           └──┼────────┘  later, after a failed attempt or a dead process
+      v              └──────────────> CANCELLED
+    INCOMPLETE
+
+INCOMPLETE is not a state of a job. A study whose required series are not there yet has no inputs, hence no
+fingerprint and no job; it is a condition of the study, reported beside the jobs and gone with the next look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+
+class State(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    STORED = "STORED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    SUPERSEDED = "SUPERSEDED"
+    CANCELLED = "CANCELLED"
+
+
+class Priority(IntEnum):
+    """Who goes first; smaller is sooner."""
+
+    MANUAL = 0
+    STAT = 1
+    ROUTINE = 2
+    BACKFILL = 3
+
+
+class Signal(StrEnum):
+    """What the holder of a claim learns from its heartbeat."""
+
+    CONTINUE = "CONTINUE"
+    CANCEL = "CANCEL"
+    LOST = "LOST"
+
+
+class CancelReason(StrEnum):
+    """Why a running job is asked to stop."""
+
+    USER = "user"
+    SUPERSEDED = "superseded"
+    STUDY_DELETED = "study-deleted"
+
+
+class Code(StrEnum):
+    """Codes that the ledger itself gives to a job, beside those of the errors in `enhancement.errors`."""
+
+    WORKER_DIED = "WORKER_DIED"
+    STUDY_DELETED = "STUDY_DELETED"
+    RESULT_DELETED = "RESULT_DELETED"
+    WITHDRAWN = "WITHDRAWN"
+    CANCELLED = "CANCELLED"
+    NEWER_INPUTS = "NEWER_INPUTS"
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One study x recipe x inputs. Times are seconds since 1970 (UTC); no field holds patient data."""
+
+    id: int
+    archive: str
+    study_id: str
+    recipe: str
+    fingerprint: str
+    model_digest: str
+    state: State
+    current: bool
+    priority: Priority
+    origin: str
+    requested_by: str
+    created_at: float
+    queued_at: float
+    order_at: float
+    not_before: float
+    updated_at: float
+    finished_at: float | None
+    attempts: int
+    failures: int
+    crashes: int
+    claim_id: str | None
+    worker: str | None
+    instance: str | None
+    lease_s: float
+    beat: int
+    beat_at: float | None
+    stage: str
+    fraction: float
+    cancel_requested: str | None
+    code: str
+    reason: str
+    advice: str
+    result_uids: tuple[str, ...]
+    superseded_by: int | None
+    audit: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: RowMapping) -> JobRow:
+        """The row as the database returned it."""
+        values = {field.name: row[field.name] for field in fields(cls)}
+        values["state"] = State(values["state"])
+        values["priority"] = Priority(values["priority"])
+        values["current"] = bool(values["current"])
+        values["result_uids"] = tuple(values["result_uids"] or ())
+        values["audit"] = dict(values["audit"] or {})
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """One try at a job. `outcome` is a `State`, or RELEASED after a clean stop; None while it runs."""
+
+    number: int
+    worker: str
+    instance: str
+    started_at: float
+    ended_at: float | None
+    outcome: str | None
+    code: str
+    reason: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A study that has to be looked at. `revision` grows with every new reason to look."""
+
+    study_id: str
+    priority: Priority
+    origin: str
+    requested_by: str
+    force: bool
+    noticed_at: float
+    looks: int
+    revision: int
+
+
+@dataclass(frozen=True)
+class IncompleteStudy:
+    """A study that lacks required series, since when, and what is missing."""
+
+    study_id: str
+    recipe: str
+    missing: tuple[str, ...]
+    reason: str
+    since: float
+    checked_at: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The job after its attempt ended, and the jobs whose stored results it replaces."""
+
+    job: JobRow
+    superseded: tuple[JobRow, ...] = ()
