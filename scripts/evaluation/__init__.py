@@ -1,1 +1,1 @@
-"""Measures, readers, statistics and reports of the papers."""
+"""The papers' tables as code: measures, a stated reader, statistics, cohorts and the report."""

@@ -1,0 +1,153 @@
+"""The automatic reader on synthetic spheres and tubes, and the paper's pairing and counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from evaluation.detection import Lesion, Reading, compare, detectability, froc, pair
+from evaluation.reader import Detection, ReaderSettings, read_lesions
+
+SHAPE = (72, 80, 72)
+BRAIN = np.linalg.norm((np.indices(SHAPE) - 36.0) / np.array([34, 38, 34])[:, None, None, None], axis=0) < 1
+
+
+def _ball(centre: tuple[float, float, float], diameter: float) -> np.ndarray:
+    distance = np.linalg.norm(np.indices(SHAPE) - np.array(centre)[:, None, None, None], axis=0)
+    return np.clip(diameter / 2 - distance + 0.5, 0, 1)
+
+
+def _images(add: np.ndarray, *, noise: float = 0.02, before: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    tissue = np.where(ndimage.gaussian_filter(generator.standard_normal(SHAPE), 3) > 0, 1.1, 0.9)
+    t1 = tissue if before is None else tissue + before
+    pre = t1 + noise * generator.standard_normal(SHAPE)
+    post = 4 * (t1 + add + noise * generator.standard_normal(SHAPE))
+    return np.where(BRAIN, pre, 0).astype(np.float32), np.where(BRAIN, post, 0).astype(np.float32)
+
+
+class TestReader:
+    @pytest.mark.parametrize("diameter", [4.0, 8.0, 16.0])
+    def test_a_sphere_is_found_where_it_is(self, diameter: float) -> None:
+        """One mark, within a voxel, with about the diameter and the contrast."""
+        t1, image = _images(0.6 * _ball((36, 30, 40), diameter))
+        (mark,) = read_lesions(image, t1, BRAIN)
+        assert mark.centre_mm == pytest.approx((36, 30, 40), abs=1)
+        assert mark.diameter_mm == pytest.approx(diameter, rel=0.35)
+        assert mark.score == pytest.approx(0.6, rel=0.3)
+
+    def test_a_rim_is_one_lesion(self) -> None:
+        """A necrotic centre does not make it many."""
+        rim = _ball((36, 36, 36), 22) - _ball((36, 36, 36), 16)
+        t1, image = _images(0.8 * rim)
+        marks = read_lesions(image, t1, BRAIN)
+        reading = pair(marks, [Lesion((36, 36, 36), 22, 22)])
+        assert np.isfinite(reading.scores[0])
+        assert len(reading.false_scores) == 0
+
+    def test_a_vessel_is_not_a_lesion(self) -> None:
+        """A bright tube across the brain is rejected by shape."""
+        tube = np.hypot(np.indices(SHAPE)[1] - 40, np.indices(SHAPE)[2] - 36) < 1.5
+        t1, image = _images(0.8 * tube)
+        assert not [mark for mark in read_lesions(image, t1, BRAIN) if 12 < mark.centre_mm[0] < 60]
+
+    def test_what_was_bright_before_is_not_enhancing(self) -> None:
+        """T1-bright blood is bright in both images."""
+        t1, image = _images(np.zeros(SHAPE), before=1.0 * _ball((36, 30, 40), 8))
+        assert read_lesions(image, t1, BRAIN) == []
+
+    def test_a_normal_brain_has_no_marks(self) -> None:
+        """Tissue contrast and noise alone."""
+        t1, image = _images(np.zeros(SHAPE), noise=0.03)
+        assert read_lesions(image, t1, BRAIN) == []
+
+    def test_the_receiver_gain_does_not_matter(self) -> None:
+        """The image is read on its own brain's scale."""
+        t1, image = _images(0.6 * _ball((36, 30, 40), 8))
+        assert read_lesions(image * 7, t1 * 0.2, BRAIN)[0].score == pytest.approx(
+            read_lesions(image, t1, BRAIN)[0].score
+        )
+
+    def test_noise_decides_as_well_as_contrast(self) -> None:
+        """A small faint lesion is seen in the quiet image only."""
+        small = 0.35 * _ball((36, 30, 40), 4)
+        quiet, loud = _images(small, noise=0.02), _images(small, noise=0.25)
+        assert len(read_lesions(quiet[1], quiet[0], BRAIN)) == 1
+        assert not [m for m in read_lesions(loud[1], loud[0], BRAIN) if abs(m.centre_mm[0] - 36) < 2 and m.score < 0.35]
+
+    def test_thick_slices(self) -> None:
+        """Distances are mm: 3 mm slices, the same place."""
+        t1, image = _images(0.6 * _ball((36, 30, 40), 10))
+        marks = read_lesions(image[::3], t1[::3], BRAIN[::3], spacing_zyx_mm=(3, 1, 1))
+        assert marks[0].centre_mm == pytest.approx((36, 30, 40), abs=1.5)
+
+    def test_settings_are_fixed_numbers(self) -> None:
+        """The reader is the same for all images: its default is one frozen object."""
+        assert ReaderSettings() == ReaderSettings()
+
+
+class TestPairing:
+    def test_closer_than_half_the_mean_of_the_axes(self) -> None:
+        """Axes 10 and 6: closer than 4 mm pairs, 4 mm does not."""
+        lesion = Lesion((0, 0, 0), 10, 6)
+        assert np.isfinite(pair([Detection((0, 0, 3.99), 2, 1)], [lesion]).scores[0])
+        assert np.isneginf(pair([Detection((0, 0, 4.0), 2, 1)], [lesion]).scores[0])
+
+    def test_a_mark_is_used_once(self) -> None:
+        """One mark between two lesions finds one of them, the closer."""
+        lesions = [Lesion((0, 0, 0), 10, 10), Lesion((0, 0, 6), 10, 10)]
+        reading = pair([Detection((0, 0, 2), 5, 1)], lesions)
+        assert np.isfinite(reading.scores).tolist() == [True, False]
+
+    def test_second_mark_in_a_lesion_is_not_false(self) -> None:
+        """A nodule on the rim of a lesion that was found."""
+        marks = [Detection((0, 0, 0), 10, 1), Detection((0, 0, 7), 4, 0.5)]
+        assert len(pair(marks, [Lesion((0, 0, 0), 20, 18)]).false_scores) == 0
+
+    def test_elsewhere_is_false(self) -> None:
+        """A mark without lesion counts, with its size."""
+        reading = pair([Detection((0, 0, 30), 4.4, 0.5)], [Lesion((0, 0, 0), 20, 18)])
+        assert reading.false_sizes_mm.tolist() == [4.4]
+
+
+class TestCounts:
+    @pytest.fixture
+    def readings(self) -> list[Reading]:
+        """Two cases: 3 of 4 lesions found at 0.2, one false mark."""
+        first = Reading(np.array([3.0, 12.0]), np.array([0.3, 0.9]), np.array([0.25]), np.array([4.0]))
+        second = Reading(np.array([6.0, 2.0]), np.array([0.5, -np.inf]), np.array([]), np.array([]))
+        return [first, second]
+
+    def test_table_5(self, readings: list[Reading]) -> None:
+        """Sensitivity 3/4, 0.5 false per case, PPV 3/4, F1 3/4."""
+        found = detectability(readings, threshold=0.2)
+        assert (found.lesions, found.found, found.false) == (4, 3, 1)
+        assert (found.sensitivity, found.false_per_case, found.ppv, found.f1) == pytest.approx((0.75, 0.5, 0.75, 0.75))
+
+    def test_sizes_are_nested_or_bins(self, readings: list[Reading]) -> None:
+        """>= 5 mm has two lesions and no false mark of that size; < 3 mm has one, missed."""
+        large = detectability(readings, threshold=0.2, from_mm=5)
+        small = detectability(readings, threshold=0.2, below_mm=3)
+        assert (large.lesions, large.found, large.false) == (2, 2, 0)
+        assert (small.lesions, small.found) == (1, 0)
+
+    def test_threshold_counts(self, readings: list[Reading]) -> None:
+        """At 0.6 only the strong one is left, and nothing false."""
+        found = detectability(readings, threshold=0.6)
+        assert (found.found, found.false) == (1, 0)
+
+    def test_froc_rises(self, readings: list[Reading]) -> None:
+        """Sensitivity and false marks grow together; at no false mark 2 of 4... 3 of 4 at 0.5 a case."""
+        curve = froc(readings)
+        assert curve.sensitivity == sorted(curve.sensitivity)
+        assert curve.sensitivity_at(0) == pytest.approx(0.75)
+        assert curve.false_per_case[-1] == pytest.approx(0.5)
+
+    def test_compare_counts_discordant_lesions(self, readings: list[Reading]) -> None:
+        """One lesion gained, none lost: mid-p 0.5; false marks equal: P 1."""
+        better = [readings[0], Reading(np.array([6.0, 2.0]), np.array([0.5, 0.4]), np.array([]), np.array([]))]
+        found = compare(readings, better, threshold=0.2)
+        assert (found.gained, found.lost) == (1, 0)
+        assert found.sensitivity_p == pytest.approx(0.5)
+        assert found.false_p == 1
