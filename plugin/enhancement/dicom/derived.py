@@ -22,7 +22,7 @@ from enhancement import __version__
 from enhancement.dicom import provenance as origin
 from enhancement.dicom.identity import ResultIdentity, digest_uid
 from enhancement.dicom.plane import Plane, planes, source_plane
-from enhancement.dicom.provenance import Provenance, SourceSeries, SourceSlice, code, limited
+from enhancement.dicom.provenance import Provenance, SourceSeries, code, limited
 from enhancement.dicom.references import (
     Preserved,
     by_plane,
@@ -33,6 +33,7 @@ from enhancement.dicom.references import (
     source_image,
 )
 from enhancement.dicom.self_check import check_series
+from enhancement.dicom.series import SeriesVolume, SourceSlice
 from enhancement.dicom.source_header import (
     LOSSY,
     copy_contrast,
@@ -54,7 +55,7 @@ ADC_METHOD_VERSION = 1
 
 def enhanced_series(
     volume: sitk.Image,
-    source: SourceSeries,
+    source: SeriesVolume,
     other_sources: Mapping[str, SourceSeries],
     provenance: Provenance,
 ) -> list[Dataset]:
@@ -79,10 +80,9 @@ def enhanced_series(
     StageError
         DERIVED_GRID where volume and source differ; DERIVED_* where the result breaks one of our own checks.
     """
-    reference: sitk.Image = source.image  # type: ignore[attr-defined]  # a SeriesVolume
-    slices = list(source.slices)
-    _require_grid(volume, reference, slices)
-    pixels = store_intensities(_array(volume), _array(reference))
+    slices = source.slices
+    _require_grid(volume, source.image, slices)
+    pixels = store_intensities(_array(volume), _array(source.image))
     identity = _enhanced_identity(source, other_sources, provenance)
     template = _template(slices[0], volume, provenance, identity, pixels)
     _describe_enhanced(template, source, other_sources, provenance, pixels)
@@ -108,7 +108,7 @@ def adc_series(adc: sitk.Image, source: SourceSeries, provenance: Provenance, *,
     adc : float image, mm^2/s
         On the grid of the diffusion images; voxels without a valid fit are 0.
     source : DiffusionSeries
-        `slices` are the source slices of all b-values, flat or grouped; `b_values` where it has them.
+        Or a scanner's series of b-values in any other form that has `slices`.
     fit : str, optional
         How the map was fitted, for Derivation Description.
 
@@ -145,7 +145,7 @@ def encode(ds: Dataset) -> bytes:
 
 
 def _enhanced_identity(
-    source: SourceSeries, other_sources: Mapping[str, SourceSeries], provenance: Provenance
+    source: SeriesVolume, other_sources: Mapping[str, SourceSeries], provenance: Provenance
 ) -> ResultIdentity:
     uids = {part.sop_instance_uid for series in (source, *other_sources.values()) for part in flatten(series.slices)}
     return ResultIdentity.of(
@@ -197,7 +197,7 @@ def _template(
 
 def _describe_enhanced(
     ds: Dataset,
-    source: SourceSeries,
+    source: SeriesVolume,
     other_sources: Mapping[str, SourceSeries],
     provenance: Provenance,
     pixels: StoredPixels,
@@ -339,17 +339,21 @@ def _equipment(header: Dataset, own: Dataset) -> DicomSequence:
 
 
 def _enhanced_text(
-    source: SourceSeries, other_sources: Mapping[str, SourceSeries], provenance: Provenance, pixels: StoredPixels
+    source: SeriesVolume, other_sources: Mapping[str, SourceSeries], provenance: Provenance, pixels: StoredPixels
 ) -> str:
-    inputs = ", ".join(
-        f"{role} {series.series_instance_uid}" for role, series in {"T1C": source, **other_sources}.items()
-    )
+    series: dict[str, SourceSeries] = {"T1C": source, **other_sources}
+    inputs = ", ".join(f"{role} {uid}" for role, item in series.items() for uid in _series_uids(item))
     scale = "T1c values" if pixels.scale == 1 else f"{pixels.scale:g} x T1c values"
     return (
         f"Contrast of the post-contrast T1 amplified by a neural network ({provenance.recipe}, model "
         f"{provenance.model_name} {provenance.model_version}); not acquired. Stored values: {scale}, negative as 0. "
         f"Whole series used: {inputs}."
     )
+
+
+def _series_uids(series: SourceSeries) -> list[str]:
+    """Series Instance UIDs, in order; b-values can lie in several series."""
+    return list(dict.fromkeys(str(value(part.header, "SeriesInstanceUID")) for part in flatten(series.slices)))
 
 
 def _comments(provenance: Provenance, pixels: StoredPixels) -> str:

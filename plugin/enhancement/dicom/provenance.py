@@ -13,31 +13,17 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from enhancement import __version__
 from enhancement.dicom.identity import digest_uid
+from enhancement.dicom.series import SourceSlice
 
 SOFTWARE = "orthanc-contrast-enhancement"
 CODING_SCHEME = "99OCE"
 
 
-class SourceSlice(Protocol):
-    """One plane of a source: an instance, or one frame of it."""
-
-    @property
-    def sop_instance_uid(self) -> str: ...
-    @property
-    def sop_class_uid(self) -> str: ...
-    @property
-    def frame_number(self) -> int | None: ...
-    @property
-    def header(self) -> Dataset: ...
-
-
 class SourceSeries(Protocol):
-    """A series that went into the result."""
+    """A series that went into the result: a `SeriesVolume`, or a `DiffusionSeries` with slices grouped by b-value."""
 
     @property
-    def series_instance_uid(self) -> str: ...
-    @property
-    def slices(self) -> Sequence[Any]: ...
+    def slices(self) -> Sequence[SourceSlice] | Sequence[Sequence[SourceSlice]]: ...
 
 
 @dataclass(frozen=True)

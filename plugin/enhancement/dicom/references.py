@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
-from enhancement.dicom.provenance import SourceSlice, code
+from enhancement.dicom.provenance import code
+from enhancement.dicom.series import SourceSlice
 from enhancement.dicom.source_header import numbers, value
 
 Preserved = Literal["YES", "NO", "REORIENTED_ONLY"]
@@ -20,10 +21,10 @@ Preserved = Literal["YES", "NO", "REORIENTED_ONLY"]
 def flatten(slices: Iterable[Any]) -> Iterator[SourceSlice]:
     """Source slices out of any nesting (a diffusion series groups them by b-value)."""
     for item in slices:
-        if isinstance(item, Iterable) and not hasattr(item, "sop_instance_uid"):
-            yield from flatten(item)
-        else:
+        if isinstance(item, SourceSlice):
             yield item
+        else:
+            yield from flatten(item)
 
 
 def representatives(image: sitk.Image, slices: Sequence[SourceSlice]) -> list[SourceSlice]:

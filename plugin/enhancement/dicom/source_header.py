@@ -10,6 +10,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from enhancement.dicom.headers import UNREADABLE
+
 PATIENT_AND_STUDY = (
     "SpecificCharacterSet",
     "TimezoneOffsetFromUTC",
@@ -123,10 +125,13 @@ def find(header: Dataset, keyword: str, frame_number: int | None = None) -> Data
     DataElement or None
         None also where the element is there without a value.
     """
+    tag = Tag(keyword)
     for item in _places(header, frame_number):
-        tag = Tag(keyword)
-        if tag in item and not item[tag].is_empty:
-            return item[tag]
+        try:
+            if tag in item and not item[tag].is_empty:
+                return item[tag]
+        except UNREADABLE:  # a value that cannot be converted is no value
+            continue
     return None
 
 
