@@ -7,6 +7,7 @@ what is allowed. No other module reads configuration, environment or command lin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -47,6 +48,67 @@ class ModelSettings(_Stage):
     devices: tuple[str, ...] = ("auto",)
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     threads: Annotated[int, Field(ge=0)] = 0
+
+
+class Condition(_Stage):
+    """One test of one value of a series: a keyword, one operator and what to compare with.
+
+    `keyword` is any DICOM keyword, or one of those that matching computes (see enhancement/dicom/facts.py):
+    Description, BValues, Diffusion, Contrast, Frames, OwnOutput, Vendor. Text is compared without case;
+    `matches` is a regular expression that may be found anywhere, in the text as stored or in its words
+    (accents, underscores and punctuation taken out). A value with several parts passes if one part does.
+    """
+
+    keyword: Annotated[str, Field(min_length=1, max_length=64)]
+    matches: Annotated[str, Field(max_length=4000)] | None = None
+    equals: str | float | None = None
+    any_of: tuple[str | float, ...] | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    present: Literal[True] | None = None
+    absent: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one_operator(self) -> Condition:
+        given = self.model_fields_set - {"keyword"}
+        given = {name for name in given if getattr(self, name) is not None}
+        if len(given) != 1:
+            raise ValueError(
+                "needs exactly one of Matches, Equals, AnyOf, AtLeast, AtMost, Present, Absent, "
+                f"found {', '.join(to_pascal(name) for name in sorted(given)) or 'none'}"
+            )
+        if self.matches is not None:
+            try:
+                re.compile(self.matches)
+            except re.error as error:
+                raise ValueError(f"Matches is not a regular expression: {error}") from None
+        return self
+
+
+class Rule(_Stage):
+    """A series fits when every condition of `all` holds and none of `none` does."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    all: Annotated[tuple[Condition, ...], Field(min_length=1)]
+    none: tuple[Condition, ...] = ()
+
+
+class Rules(_Stage):
+    """What no series of ours is (`exclude`), and per role an ordered list of what it is."""
+
+    exclude: tuple[Rule, ...] = ()
+    roles: dict[Role, tuple[Rule, ...]] = Field(default_factory=dict)
+
+
+class MatchingSettings(_Stage):
+    """Which series plays which role."""
+
+    rules: Rules | None = Field(default=None, description="In place of the built-in rules")
+    extra_rules: Rules = Field(default=Rules(), description="Tried before the built-in rules")
+    contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean contrast was given")
+    no_contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean it was not")
+    required_roles: tuple[Role, ...] = (Role.T1, Role.T1C)
+    wanted_roles: tuple[Role, ...] = (Role.FLAIR, Role.DWI)
 
 
 class PreprocessingSettings(_Stage):
@@ -104,6 +166,9 @@ class QueueSettings(_Stage):
     )
     breaker_failures: Annotated[int, Field(ge=2, le=1000)] = 5
     breaker_pause_seconds: Annotated[float, Field(ge=0, le=86400)] = 600.0
+    reconcile_days: Annotated[float, Field(ge=0)] = Field(
+        default=7.0, description="With a new or lost ledger, studies that changed within this time are looked at"
+    )
 
 
 class AccessSettings(_Stage):
@@ -149,6 +214,7 @@ class Settings(_Stage):
     enabled: bool = True
     automatic: bool = True
     model_weights: Path = Field(default=Path("model_weights"), description="Folder of the model folders")
+    matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     output: OutputSettings = OutputSettings()

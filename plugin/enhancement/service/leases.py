@@ -11,12 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
+from tenacity import Retrying, retry_if_exception, stop_after_delay, stop_any, stop_when_event_set, wait_exponential
 
 from enhancement.errors import Cancelled, LedgerError
-from enhancement.service.states import JobRow, Signal
+from enhancement.service.states import Finished, JobRow, Signal, State
+
+_PASSING = frozenset({"LEDGER_BUSY", "LEDGER_FULL", "LEDGER_UNREACHABLE", "LEDGER_UNWRITABLE"})
 
 if TYPE_CHECKING:
     from enhancement.service.ledger import Ledger
@@ -98,7 +101,20 @@ class Hold:
         if self.signal is Signal.CANCEL:
             raise Cancelled("the job was cancelled")
 
+    def finish(self, state: State, *, patience_s: float = 300.0, **words: Any) -> Finished:
+        """`Ledger.finish`, tried again while the ledger is locked, full or out of reach and the lease is alive."""
+        patient = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=stop_any(stop_after_delay(patience_s), stop_when_event_set(self._stop)),
+            wait=wait_exponential(multiplier=0.2, max=5.0),
+            reraise=True,
+        )
+        finished: Finished = patient(self._ledger.finish, self._job, state, **words)
+        self._done.set()
+        return finished
+
     def _keep(self) -> None:
+        # A cancellation should be felt within two seconds; a lease must survive a few beats that fail.
         interval = min(2.0, self._job.lease_s / 4)
         while not self._done.wait(interval) and self._owner.is_alive():
             try:
@@ -107,3 +123,7 @@ class Hold:
                 log.warning("no heartbeat", job=self._job.id, code=error.code)
             if self.signal is Signal.LOST:
                 return
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, LedgerError) and error.code in _PASSING

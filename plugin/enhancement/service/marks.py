@@ -22,14 +22,14 @@ class Marks:
         self._database = database
         self._archive = archive
 
-    def last_change(self) -> int | None:
-        """The sequence number up to which the archive's changes are dealt with, or None in a new ledger."""
-        value = self._get("last-change")
+    def last_change(self, instance: str) -> int | None:
+        """The sequence number up to which this Orthanc has dealt with the changes, or None in a new ledger."""
+        value = self._get(f"last-change:{instance}"[:64])
         return None if value is None else int(value)
 
-    def set_last_change(self, sequence: int | None) -> None:
-        """Remember it; None makes the next reconciliation list every study."""
-        self._set("last-change", sequence)
+    def set_last_change(self, instance: str, sequence: int | None) -> None:
+        """Remember it; None makes the next reconciliation list the studies."""
+        self._set(f"last-change:{instance}"[:64], sequence)
 
     def pause(self, *, by: str = "", reason: str = "") -> None:
         """Claim nothing more until `resume`; running jobs end normally."""

@@ -79,10 +79,10 @@ class Records:
         )
         return self._jobs(query)
 
-    def studies(self) -> set[str]:
-        """Every study that has a job which counts on the study being there."""
+    def studies(self, states: Iterable[State]) -> set[str]:
+        """Every study that has a job in one of these states."""
         query = (
-            select(jobs.c.study_id).distinct().where(jobs.c.archive == self._archive, jobs.c.state != State.CANCELLED)
+            select(jobs.c.study_id).distinct().where(jobs.c.archive == self._archive, jobs.c.state.in_(list(states)))
         )
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
