@@ -1,8 +1,8 @@
 """Contrast of enhancing tissue against brain, by the formulae of Bône et al. 2022.
 
 All three take intensities of the image itself, never z-scores or other values with an offset: LBR and CEP
-depend on where zero lies. The brain region is the calm white matter of `regions.Regions`; which region was
-used stands in every table.
+depend on where zero lies. The paper's brain region was drawn by hand; here it is `Regions.roi`, or all of
+`Regions.white`, whose SD holds the bias field as well. Which of the two was used stands in every table.
 """
 
 from __future__ import annotations

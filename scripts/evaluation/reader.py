@@ -13,7 +13,7 @@ enhanced image:
 4. Vessels and dura go by shape: at a blob's own scale the weakest of the three second derivatives must be at
    least a given part of the strongest. Small blobs wholly surrounded by CSF (choroid plexus, vessels in
    sulci, pituitary stalk) go as well.
-5. Blobs that overlap more than half with a stronger one are part of it.
+5. A blob that touches a higher-ranking one (contrast x square root of diameter) is part of it.
 """
 
 from __future__ import annotations
@@ -129,17 +129,33 @@ def enhancement_map(image: Volume, t1: Volume, brain: Mask, spacing_zyx_mm: Spac
 def _maxima(
     excess: Volume, brain: Mask, diameter_mm: float, spacing_zyx_mm: Spacing, settings: ReaderSettings
 ) -> list[tuple[Detection, NDArray[np.intp]]]:
-    response = sphere_response(excess, diameter_mm, spacing_zyx_mm)
-    inside = response[brain]
+    """Maxima of one scale, each with its voxel in `excess`; large scales on a coarser grid."""
+    factor = [max(1, int(diameter_mm / (5 * step))) for step in spacing_zyx_mm]
+    coarse_step = tuple(step * f for step, f in zip(spacing_zyx_mm, factor, strict=True))
+    response = sphere_response(_block_mean(excess, factor), diameter_mm, coarse_step)  # type: ignore[arg-type]
+    inside_brain = _block_mean(brain.astype(np.float32), factor) > 0.5
+    inside = response[inside_brain]
     noise = 1.4826 * float(np.median(np.abs(inside - np.median(inside))))
     least = max(settings.threshold, settings.noise_factor * noise)
-    peak = (response >= least) & (ndimage.maximum_filter(response, size=3) == response) & brain
+    peak = (response >= least) & (ndimage.maximum_filter(response, size=3) == response) & inside_brain
     marks = []
     for index in np.argwhere(peak):
-        place = _refine(response, index)
+        # The centre of a block of f voxels lies (f - 1) / 2 voxels beyond its first one.
+        place = [f * i + (f - 1) / 2 for f, i in zip(factor, _refine(response, index), strict=True)]
         centre = (place[0] * spacing_zyx_mm[0], place[1] * spacing_zyx_mm[1], place[2] * spacing_zyx_mm[2])
-        marks.append((Detection(centre, diameter_mm, float(response[tuple(index)])), index))
+        voxel = np.minimum(np.rint(place).astype(np.intp), np.asarray(excess.shape) - 1)
+        marks.append((Detection(centre, diameter_mm, float(response[tuple(index)])), voxel))
     return marks
+
+
+def _block_mean(volume: Volume, factor: list[int]) -> Volume:
+    """Mean of whole blocks; what is left over at the far ends is filled up with zeros."""
+    if max(factor) == 1:
+        return volume
+    short = [(0, -size % f) for size, f in zip(volume.shape, factor, strict=True)]
+    padded = np.pad(volume, short)
+    shape = [n for size, f in zip(padded.shape, factor, strict=True) for n in (size // f, f)]
+    return np.asarray(padded.reshape(shape).mean(axis=(1, 3, 5)), dtype=np.float32)
 
 
 def sphere_response(excess: Volume, diameter_mm: float, spacing_zyx_mm: Spacing) -> Volume:
@@ -223,9 +239,12 @@ def _csf_around(csf: Mask, brain: Mask, index: NDArray[np.intp], diameter_mm: fl
 
 
 def _suppress(found: list[tuple[Detection, NDArray[np.intp]]]) -> list[Detection]:
-    """Keep the strongest of marks that lie on one another: centre within the larger mark's radius."""
+    """Of marks whose spheres touch, keep the one that ranks highest by contrast x square root of diameter.
+
+    Contrast alone would prefer a nodule on a rim to the lesion that it belongs to.
+    """
     kept: list[Detection] = []
-    for mark, _ in sorted(found, key=lambda item: -item[0].score):
+    for mark, _ in sorted(found, key=lambda item: -item[0].score * item[0].diameter_mm**0.5):
         if all(_apart(mark, other) for other in kept):
             kept.append(mark)
     return kept
@@ -233,4 +252,4 @@ def _suppress(found: list[tuple[Detection, NDArray[np.intp]]]) -> list[Detection
 
 def _apart(a: Detection, b: Detection) -> bool:
     distance = float(np.linalg.norm(np.subtract(a.centre_mm, b.centre_mm)))
-    return distance > max(a.diameter_mm, b.diameter_mm) / 2
+    return distance > (a.diameter_mm + b.diameter_mm) / 2

@@ -32,7 +32,9 @@ class Regions:
     brain : mask
         The brain mask that the image was made with.
     white : mask
-        Calm white matter, one voxel inside its border: the brain region of CNR and LBR.
+        All calm white matter, one voxel inside its border.
+    roi : mask
+        The part of `white` in the 16 mm cube that holds most of it: what a person would draw as brain region.
     tissue : mask
         Calm grey and white matter up to the mask's edge: where glow is looked for.
     lesion : mask
@@ -42,6 +44,7 @@ class Regions:
 
     brain: Mask
     white: Mask
+    roi: Mask
     tissue: Mask
     lesion: Mask
     spacing_zyx_mm: Spacing
@@ -87,7 +90,19 @@ def find_regions(
     inner = _drop_small(ndimage.binary_erosion(white) & calm, _SMALLEST_WHITE_MM3, spacing_zyx_mm)
     if not inner.any():
         raise ValueError("no calm white matter found")
-    return Regions(brain, inner, (grey | white) & calm, lesion, spacing_zyx_mm)
+    roi = reader_roi(inner, spacing_zyx_mm)
+    return Regions(brain, inner, roi, (grey | white) & calm, lesion, spacing_zyx_mm)
+
+
+def reader_roi(white: Mask, spacing_zyx_mm: Spacing, *, edge_mm: float = 16.0) -> Mask:
+    """White matter within the cube that holds most of it (the first such place in z, y, x order)."""
+    size = [max(1, round(edge_mm / step)) for step in spacing_zyx_mm]
+    density = ndimage.uniform_filter(white.astype(np.float32), size, mode="constant")
+    place = np.unravel_index(int(np.argmax(density)), density.shape)
+    roi = np.zeros_like(white)
+    window = tuple(slice(max(int(i) - n // 2, 0), int(i) - n // 2 + n) for i, n in zip(place, size, strict=True))
+    roi[window] = white[window]
+    return roi
 
 
 def tissue_classes(t1: Volume, brain: Mask, spacing_zyx_mm: Spacing) -> tuple[Mask, Mask]:
