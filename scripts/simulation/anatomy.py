@@ -1,0 +1,185 @@
+"""One patient's healthy anatomy on the network grid: sharpened, deformed tissue maps of ICBM 2009a."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from simulation.deformation import Deformation, DeformationDraw, draw_deformation
+from simulation.fields import Shape, Volume, smooth_noise
+
+# The network's grid in voxels of the 197 x 233 x 189 template (x, y, z), see the manifest's "grid".
+CROP_ORIGIN_XYZ = (18, 20, 0)
+SHAPE: Shape = (160, 192, 160)
+# Mean template intensity of pure white matter, grey matter and CSF-like voxels, measured on the template.
+_TEMPLATE_WM, _TEMPLATE_GM, _TEMPLATE_CSF = 0.871, 0.649, 0.27
+
+
+def mni_to_voxel(points_ras_mm: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(n, 3) MNI coordinates (x right, y anterior, z superior) to (z, y, x) voxels of the network grid."""
+    x, y, z = np.asarray(points_ras_mm, float).T
+    return np.stack([z + 72 - CROP_ORIGIN_XYZ[2], y + 134 - CROP_ORIGIN_XYZ[1], x + 98 - CROP_ORIGIN_XYZ[0]], axis=1)
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Priors on the network grid, all (z, y, x) float32.
+
+    Attributes
+    ----------
+    wm, gm, csf
+        Probabilities within the brain mask.
+    distance : mm
+        Signed distance from the edge of the brain mask, positive outside.
+    shading
+        Template intensity minus that of the tissue mixture: iron, myelin.
+    deep
+        1 in the central grey matter and the brain stem, where partial volume is real and not averaging.
+    ventricle
+        1 in the ventricles.
+    """
+
+    wm: Volume
+    gm: Volume
+    csf: Volume
+    distance: Volume
+    shading: Volume
+    deep: Volume
+    ventricle: Volume
+
+
+def _read(name: str) -> Volume:
+    import nilearn
+
+    path = Path(nilearn.__file__).parent / "datasets" / "data" / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float32) / 255
+    x, y, z = CROP_ORIGIN_XYZ
+    return np.ascontiguousarray(array[z : z + SHAPE[0], y : y + SHAPE[1], x : x + SHAPE[2]])
+
+
+def _gaussian(array: Volume, sigma: float) -> Volume:
+    from scipy import ndimage
+
+    return np.asarray(ndimage.gaussian_filter(array, sigma), np.float32)
+
+
+def _ellipsoid(centre_mni: tuple[float, float, float], radii_mm: tuple[float, float, float]) -> Volume:
+    """Soft-edged ellipsoid (MNI centre, radii x, y, z)."""
+    centre = mni_to_voxel(np.array([centre_mni]))[0]
+    z, y, x = (np.arange(n, dtype=np.float32) - np.float32(c) for n, c in zip(SHAPE, centre, strict=True))
+    rx, ry, rz = radii_mm
+    rho = np.sqrt((z[:, None, None] / rz) ** 2 + (y[None, :, None] / ry) ** 2 + (x[None, None, :] / rx) ** 2)
+    return np.asarray(np.clip((1.15 - rho) / 0.3, 0, 1), np.float32)
+
+
+@lru_cache(maxsize=1)
+def load_atlas() -> Atlas:
+    """Read and derive the priors; kept for the life of the process (about 140 MB)."""
+    t1, gm, wm = _read("t1"), _read("gm"), _read("wm")
+    inside = t1 > 0
+    wm, gm = wm * inside, gm * inside
+    csf = np.where(inside, np.clip(1 - wm - gm, 0, 1), 0).astype(np.float32)
+    image = sitk.GetImageFromArray(inside.astype(np.uint8))
+    distance = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, squaredDistance=False)).astype(np.float32)
+    mixture = _TEMPLATE_WM * wm + _TEMPLATE_GM * gm + _TEMPLATE_CSF * csf
+    shading = _gaussian(np.where(inside & (distance < -4), t1 - mixture, 0).astype(np.float32), 1.0)
+    central = np.maximum(_ellipsoid((0, -8, 4), (38, 36, 26)), _ellipsoid((0, -30, -38), (22, 24, 38)))
+    deep = _gaussian(central * (distance < -6) * (np.minimum(gm, wm) > 0.08), 1.5)
+    ventricle = _gaussian(((csf > 0.5) & (distance < -12)).astype(np.float32), 0.7)
+    ventricle *= np.maximum(_ellipsoid((0, -18, 12), (42, 62, 34)), _ellipsoid((0, -48, -32), (12, 14, 16)))
+    return Atlas(wm, gm, csf, distance, shading, deep, ventricle)
+
+
+@dataclass(frozen=True)
+class AnatomyDraw:
+    """Random parameters of the healthy anatomy."""
+
+    deformation: DeformationDraw
+    gamma: float
+    grain: float
+    grain_mm: float
+    atrophy: float
+    texture_sd: float
+    shading_gain: float
+    rim_mm: float
+    noise_seed: int
+
+
+def draw_anatomy(rng: np.random.Generator) -> AnatomyDraw:
+    """Draw shape, sharpness of the cortex, atrophy (wider sulci and ventricles), and T1 texture."""
+    return AnatomyDraw(
+        deformation=draw_deformation(rng, SHAPE, strength=float(rng.uniform(0.6, 1.3))),
+        gamma=float(rng.uniform(1.8, 4.0)),
+        grain=float(rng.uniform(0.1, 0.9)),
+        grain_mm=float(rng.uniform(2.0, 4.5)),
+        atrophy=float(rng.normal(0.9, 0.8)),
+        texture_sd=float(rng.uniform(0.005, 0.04)),
+        shading_gain=float(rng.uniform(0.4, 1.8)),
+        rim_mm=float(rng.uniform(0.5, 3.0)),
+        noise_seed=int(rng.integers(2**31)),
+    )
+
+
+@dataclass
+class Anatomy:
+    """Fractions of the healthy tissues (they add to 1 everywhere) and helpers, (z, y, x) float32.
+
+    ``distance`` is the signed distance from the brain's edge in mm (positive outside), ``log_t1`` the
+    local logarithm of the T1 factor, ``ventricle`` the (blurred) ventricles.
+    """
+
+    wm: Volume
+    gm: Volume
+    csf: Volume
+    dura: Volume
+    bone: Volume
+    distance: Volume
+    log_t1: Volume
+    ventricle: Volume
+    brain: NDArray[np.bool_]
+    deformation: Deformation
+
+
+def build_anatomy(draw: AnatomyDraw) -> Anatomy:
+    """Deform and sharpen the atlas, and wrap the brain in CSF, dura and skull."""
+    atlas = load_atlas()
+    rng = np.random.default_rng(draw.noise_seed)
+    deformation = Deformation(draw.deformation, SHAPE)
+    wm, gm, csf, distance, shading, deep, ventricle = deformation.sample(
+        [atlas.wm, atlas.gm, atlas.csf, atlas.distance, atlas.shading, atlas.deep, atlas.ventricle],
+        [0, 0, 0, 30, 0, 0, 0],
+    )
+    wm, gm, csf = _sharpen(draw, rng, (wm, gm, csf), deep)
+    brain = distance < 0
+    inside = np.clip(0.5 - distance, 0, 1)
+    rim = np.clip(np.exp(0.4 * smooth_noise(rng, SHAPE, 20)) * np.float32(draw.rim_mm), 0.2, 6)
+    dura_mm = np.float32(rng.uniform(0.6, 1.4))
+    csf_out = np.clip(rim + 0.5 - distance, 0, 1) - inside
+    dura = np.clip(rim + dura_mm + 0.5 - distance, 0, 1) - inside - csf_out
+    bone = 1 - inside - csf_out - dura
+    texture = smooth_noise(rng, SHAPE, 5) * np.float32(draw.texture_sd)
+    texture += smooth_noise(rng, SHAPE, 30) * np.float32(draw.texture_sd)
+    log_t1 = np.clip(texture - np.float32(1.8 * draw.shading_gain) * shading, -0.4, 0.4)
+    return Anatomy(
+        wm * inside, gm * inside, csf * inside + csf_out, dura, bone, distance, log_t1, ventricle, brain, deformation
+    )
+
+
+def _sharpen(
+    draw: AnatomyDraw, rng: np.random.Generator, maps: tuple[Volume, Volume, Volume], deep: Volume
+) -> tuple[Volume, Volume, Volume]:
+    """p^gamma with band-limited noise on the logits; the deep grey matter keeps its real mixture."""
+    wm, gm, csf = maps
+    grain = [smooth_noise(rng, SHAPE, draw.grain_mm) * np.float32(draw.grain) for _ in range(2)]
+    power = [(p + np.float32(0.004)) ** np.float32(draw.gamma) for p in maps]
+    power[0] *= np.exp(grain[0])
+    power[2] *= np.exp(grain[1] + np.float32(draw.atrophy))
+    total = power[0] + power[1] + power[2]
+    sharp = [p / total for p in power]
+    whole = np.maximum(wm + gm + csf, 1e-3)
+    return tuple(s + deep * (p / whole - s) for s, p in zip(sharp, maps, strict=True))  # type: ignore[return-value]

@@ -1,0 +1,388 @@
+"""A simulated patient on the network's grid: corrupted inputs, noise-free targets, and the truth.
+
+>>> patient = simulate_patient(7)            # doctest: +SKIP
+>>> patient.t1c_k[4] - patient.t1c_k[1]      # what four times the dose adds, in T1c units  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulation.anatomy import SHAPE, Anatomy, build_anatomy, draw_anatomy
+from simulation.corruption import (
+    SeriesDraw,
+    add_ghost,
+    add_noise,
+    apply_operators,
+    draw_series,
+    draw_shift,
+    receive_field,
+    series_operators,
+)
+from simulation.fields import Volume, smooth_noise, stream
+from simulation.layers import Label, Layer, Model, adc_map, concentration_map, label_map, make_layer, render
+from simulation.lesions import ENHANCING_KINDS, LesionDraw, build_lesion, draw_lesion
+from simulation.physics import Sequence, plasma_concentration
+from simulation.protocols import Protocol, draw_protocol
+from simulation.tissues import draw_agent, draw_brain_tissues
+from simulation.vessels import build_vessels, draw_vessels
+
+UNIT = 300.0  # mean brain signal of a series with gain 1; far from float16's limits even at 8 times the dose
+
+
+@dataclass(frozen=True)
+class PatientConfig:
+    """What kind of patients to draw.
+
+    Attributes
+    ----------
+    doses
+        Multiples of the full dose for which noise-free targets are made.
+    low_dose
+        Fraction of the full dose of the low-dose T1c.
+    enhancing : 0..1
+        Share of patients with an enhancing lesion.
+    kinds
+        Weights of the enhancing kinds.
+    same_t1c
+        Null case: no agent at all (the T1c is a second T1).
+    misregistration_mm
+        Largest shift of T1, FLAIR and ADC; ``fixed_misregistration`` takes exactly that length.
+    mimics
+        Draw non-enhancing lesions, T1-bright lesions and white-matter disease.
+    only
+        If set, only lesions of these kinds (null cohorts): for instance ``("bright",)``.
+    """
+
+    doses: tuple[float, ...] = (1, 2, 4, 8)
+    low_dose: float = 0.25
+    enhancing: float = 0.7
+    kinds: tuple[tuple[str, float], ...] = (("metastasis", 0.6), ("glioma", 0.25), ("meningioma", 0.15))
+    same_t1c: bool = False
+    misregistration_mm: float = 1.0
+    misregistration_share: float = 0.7
+    fixed_misregistration: bool = False
+    mimics: bool = True
+    only: tuple[str, ...] = ()
+    noise: tuple[float, float] = (0.01, 0.09)
+    bias_sd: tuple[float, float] = (0.02, 0.22)
+
+
+@dataclass
+class SimulatedPatient:
+    """One patient; every volume is (z, y, x) float32 on the network's grid.
+
+    Attributes
+    ----------
+    t1, flair, t1c, t1c_low
+        Corrupted inputs in arbitrary units; ``t1c`` at the full dose, ``t1c_low`` at the low dose.
+    adc : mm2/s
+        Fitted from noisy b = 0 and b = 1000 s/mm2 images.
+    t1c_k
+        Noise-free T1c at k times the full dose, with the gain, receive field and resolution of ``t1c``.
+    t1_clean
+        Noise-free T1 (dose 0) acquired as the T1c: ``t1c_k`` minus this is enhancement alone.
+    brain, brain_imperfect
+        The true mask, and one as an extractor would draw it.
+    labels : uint8
+        Codes of `simulation.layers.Label`.
+    wm, gm, csf
+        True fractions of the healthy tissues.
+    concentration_mm : mM
+        Voxel average at the full dose.
+    adc_true : mm2/s
+    meta
+        Protocol, lesion table, agent: JSON-ready.
+    """
+
+    t1: Volume
+    flair: Volume
+    adc: Volume
+    t1c: Volume
+    t1c_low: Volume
+    t1c_k: dict[float, Volume]
+    t1_clean: Volume
+    brain: NDArray[np.bool_]
+    brain_imperfect: NDArray[np.bool_]
+    labels: NDArray[np.uint8]
+    wm: Volume
+    gm: Volume
+    csf: Volume
+    concentration_mm: Volume
+    adc_true: Volume
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    _VOLUMES = ("t1", "flair", "adc", "t1c", "t1c_low", "t1_clean", "wm", "gm", "csf", "concentration_mm", "adc_true")
+
+    def save(self, path: Path, *, compressed: bool = False) -> None:
+        """Write an .npz file: volumes in float16, masks and labels in uint8, ``meta`` as JSON."""
+        arrays: dict[str, Any] = {name: getattr(self, name).astype(np.float16) for name in self._VOLUMES}
+        arrays |= {f"t1c_k{k:g}": v.astype(np.float16) for k, v in self.t1c_k.items()}
+        arrays |= {name: getattr(self, name).astype(np.uint8) for name in ("brain", "brain_imperfect", "labels")}
+        arrays["meta"] = np.frombuffer(json.dumps(self.meta).encode(), np.uint8)
+        (np.savez_compressed if compressed else np.savez)(path, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> SimulatedPatient:
+        """Read what `save` wrote (volumes come back as float32)."""
+        with np.load(path) as file:
+            volumes = {name: file[name].astype(np.float32) for name in cls._VOLUMES}
+            targets = {float(n[5:]): file[n].astype(np.float32) for n in file.files if n.startswith("t1c_k")}
+            masks = {name: file[name].astype(bool) for name in ("brain", "brain_imperfect")}
+            meta = json.loads(file["meta"].tobytes())
+            return cls(**volumes, **masks, labels=file["labels"], t1c_k=targets, meta=meta)
+
+
+def draw_lesions(rng: np.random.Generator, anatomy: Anatomy, config: PatientConfig) -> list[LesionDraw]:
+    """Draw the lesions of one patient, mimics first (enhancing ones lie on top)."""
+    result: list[LesionDraw] = []
+    counts = {
+        "wmdisease": int(rng.geometric(0.08)) if rng.random() < 0.4 else 0,
+        "nonenhancing": int(rng.integers(1, 4)) if rng.random() < 0.35 else 0,
+        "bright": int(rng.integers(1, 5)) if rng.random() < 0.3 else 0,
+        "cavity": 1 if rng.random() < 0.08 else 0,
+    }
+    if config.only:
+        counts = {k: int(rng.integers(2, 9)) for k in config.only if k not in ENHANCING_KINDS}
+    elif not config.mimics:
+        counts = {}
+    for kind, count in counts.items():
+        result += [draw_lesion(rng, kind, place(rng, anatomy, kind)) for _ in range(count)]
+    if rng.random() < config.enhancing and not any(k not in ENHANCING_KINDS for k in config.only):
+        result += _enhancing(rng, anatomy, config)
+    return result
+
+
+def _enhancing(rng: np.random.Generator, anatomy: Anatomy, config: PatientConfig) -> list[LesionDraw]:
+    names, weights = zip(*config.kinds, strict=True)
+    kind = str(rng.choice(names, p=np.array(weights) / sum(weights)))
+    level = float(np.exp(rng.normal(0, 0.2)))
+    count = min(int(rng.geometric(0.13)), 25) if kind == "metastasis" else 1 + int(rng.random() < 0.15)
+    return [draw_lesion(rng, kind, place(rng, anatomy, kind), level=level) for _ in range(count)]
+
+
+def place(rng: np.random.Generator, anatomy: Anatomy, kind: str) -> tuple[float, float, float]:
+    """A random centre where such a lesion grows."""
+    for _ in range(400):
+        z, y, x = (int(rng.integers(n)) for n in SHAPE)
+        d, wm, gm = anatomy.distance[z, y, x], anatomy.wm[z, y, x], anatomy.gm[z, y, x]
+        fits = {
+            "metastasis": d < -2 and wm + gm > 0.6 and (0.1 < wm < 0.9 or rng.random() < 0.12),
+            "glioma": d < -8 and wm > 0.5,
+            "meningioma": -5 < d < -1,
+            "wmdisease": d < -8 and wm > 0.8,
+            "cavity": -18 < d < -4,
+        }.get(kind, d < -2 and wm + gm > 0.5)
+        if fits:
+            z2, y2, x2 = np.array([z, y, x]) + rng.uniform(-0.5, 0.5, 3)
+            return float(z2), float(y2), float(x2)
+    return 80.0, 96.0, 60.0
+
+
+def build_model(seed: int, config: PatientConfig, field_t: float) -> tuple[Model, list[LesionDraw], dict[str, Any]]:
+    """The patient before any scanner: anatomy, vessels, enhancing normal structures, lesions, agent."""
+    anatomy = build_anatomy(draw_anatomy(stream(seed, "anatomy")))
+    rng = stream(seed, "agent")
+    tissues = draw_brain_tissues(stream(seed, "tissues"), field_t)
+    agent = draw_agent(rng, field_t)
+    minutes, haematocrit = float(rng.uniform(2, 12)), float(rng.uniform(0.35, 0.48))
+    plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0, 0.12)))
+    blood = plasma * (1 - haematocrit)
+    base = {
+        "wm": blood * float(rng.uniform(0.012, 0.03)),
+        "gm": blood * float(rng.uniform(0.03, 0.06)),
+        "csf": 0.0,
+        "dura": plasma * float(rng.uniform(0.1, 0.5)),
+    }
+    layers = _normal_structures(rng, anatomy, tissues, plasma)
+    index, alpha = build_vessels(draw_vessels(stream(seed, "vessels")), anatomy)
+    layers.append(
+        Layer("vessels", tissues["blood"], index, alpha, np.full(index.shape, blood, np.float32), Label.VESSEL)
+    )
+    lesions = draw_lesions(stream(seed, "lesions"), anatomy, config)
+    for lesion in lesions:
+        layers += build_lesion(lesion, anatomy, field_t)
+    facts = {"agent": agent.name, "minutes": minutes, "plasma_mm": plasma, "blood_mm": blood}
+    return Model(anatomy, tissues, base, layers, agent), lesions, facts
+
+
+def _normal_structures(rng: np.random.Generator, anatomy: Anatomy, tissues: dict, plasma: float) -> list[Layer]:  # type: ignore[type-arg]
+    """Choroid plexus: tufts within the ventricles."""
+    tufts = smooth_noise(rng, SHAPE, 3.0)
+    alpha = np.clip((tufts - np.float32(rng.uniform(0.4, 1.2))) * 2, 0, 1) * anatomy.ventricle * np.float32(0.8)
+    level = plasma * float(rng.uniform(0.3, 0.9))
+    return [make_layer("plexus", tissues["plexus"], alpha, level, Label.PLEXUS, shape=SHAPE)]
+
+
+def transmit_field(rng: np.random.Generator, field_t: float) -> Volume:
+    """B1+ relative to nominal: a central bump at 3 T, mild smooth variation."""
+    strength = float(rng.uniform(0.0, 0.2) if field_t > 2 else rng.uniform(0, 0.06))
+    z, y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in SHAPE)
+    radius2 = z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2
+    field = 1 + np.float32(strength) * (np.exp(-1.5 * radius2) - np.float32(0.45))
+    return np.asarray(field * (1 + np.float32(0.2 * strength) * smooth_noise(rng, SHAPE, 70)), np.float32)
+
+
+class _Scanner:
+    """Renders the series of one patient with one brain-mean scale per series."""
+
+    def __init__(self, model: Model, b1: Volume) -> None:
+        self.model, self.b1 = model, b1
+        self.inner = model.anatomy.distance < -1
+
+    def clean(self, sequence: Sequence, draw: SeriesDraw, dose: float) -> Volume:
+        return apply_operators(
+            render(self.model, sequence, dose=dose, b1=self.b1),
+            series_operators(draw, self.model.anatomy.wm.shape),  # type: ignore[arg-type]
+        )
+
+    def scale(self, clean: Volume) -> float:
+        return UNIT / max(float(clean[self.inner].mean()), 1e-9)
+
+    def acquire(self, clean: Volume, draw: SeriesDraw, field_: Volume, scale: float) -> Volume:
+        noise = draw.noise * float(clean[self.inner].mean()) * scale * draw.gain
+        return add_noise(add_ghost(clean * (field_ * np.float32(scale)), draw), draw, noise)
+
+
+def _draw_all_series(rng: np.random.Generator, config: PatientConfig) -> dict[str, SeriesDraw]:
+    """Imperfections of each series: T1 and T1c often share their slices, never their receive field."""
+
+    def shift() -> tuple[float, float, float]:
+        if not config.fixed_misregistration:
+            return draw_shift(rng, config.misregistration_share, config.misregistration_mm)
+        direction = rng.normal(0, 1, 3)
+        vector = direction / np.linalg.norm(direction) * config.misregistration_mm
+        return float(vector[0]), float(vector[1]), float(vector[2])
+
+    common: dict[str, Any] = {"noise": config.noise, "bias_sd": config.bias_sd}
+    return {
+        "t1c": draw_series(rng, **common),
+        "t1c_low": draw_series(rng, **common),
+        "t1": draw_series(rng, shift_mm=shift(), **common),
+        "flair": draw_series(rng, shift_mm=shift(), thick=0.45, thickness_mm=(2, 6), **common),
+        "dwi": draw_series(rng, shift_mm=shift(), thick=1.0, thickness_mm=(2.5, 6), **common),
+    }
+
+
+def simulate_patient(seed: int, *, config: PatientConfig | None = None) -> SimulatedPatient:
+    """Simulate one patient; the same seed and configuration give the same bytes.
+
+    Parameters
+    ----------
+    seed
+        Patients of different seeds are independent.
+    config
+        Cohort; the default mixes metastases, gliomas, meningiomas, mimics and normals.
+
+    Returns
+    -------
+    SimulatedPatient
+        Inputs, noise-free targets in T1c units, and the truth.
+    """
+    config = config or PatientConfig()
+    protocol = draw_protocol(stream(seed, "protocol"))
+    model, lesions, facts = build_model(seed, config, protocol.field_t)
+    rng = stream(seed, "series")
+    scanner = _Scanner(model, transmit_field(rng, protocol.field_t))
+    series = _draw_all_series(rng, config)
+    volumes, targets = _t1_weighted(scanner, protocol, series, config, rng)
+    volumes["flair"] = _single(scanner, protocol.flair, series["flair"])
+    volumes["adc"] = _adc(scanner, protocol, series["dwi"])
+    brain = model.anatomy.brain
+    edge = np.float32(rng.normal(0, 1.0)) + np.float32(rng.uniform(0, 1.2)) * smooth_noise(rng, SHAPE, 25)
+    return SimulatedPatient(
+        **volumes,
+        t1c_k=targets,
+        brain=brain,
+        brain_imperfect=model.anatomy.distance < edge,
+        labels=label_map(model),
+        wm=model.anatomy.wm,
+        gm=model.anatomy.gm,
+        csf=model.anatomy.csf,
+        concentration_mm=concentration_map(model),
+        adc_true=adc_map(model),
+        meta=_meta(seed, protocol, lesions, facts, series, config),
+    )
+
+
+def _t1_weighted(
+    scanner: _Scanner,
+    protocol: Protocol,
+    series: dict[str, SeriesDraw],
+    config: PatientConfig,
+    rng: np.random.Generator,
+) -> tuple[dict[str, Volume], dict[float, Volume]]:
+    draw = series["t1c"]
+    field_ = receive_field(draw, SHAPE)
+    full = 0.0 if config.same_t1c else 1.0
+    clean = scanner.clean(protocol.t1c, draw, full)
+    scale = scanner.scale(clean)
+    to_units = field_ * np.float32(scale)
+    targets = {float(k): (clean if k * full == full else scanner.clean(protocol.t1c, draw, k * full)) * to_units
+               for k in config.doses}  # fmt: skip
+    low = scanner.clean(protocol.t1c, series["t1c_low"], full * config.low_dose * float(rng.uniform(0.8, 1.2)))
+    volumes = {
+        "t1c": scanner.acquire(clean, draw, field_, scale),
+        "t1c_low": scanner.acquire(low, series["t1c_low"], receive_field(series["t1c_low"], SHAPE), scale),
+        "t1": _single(scanner, protocol.t1, series["t1"]),
+        "t1_clean": scanner.clean(protocol.t1c, draw, 0.0) * to_units,
+    }
+    return volumes, targets
+
+
+def _single(scanner: _Scanner, sequence: Sequence, draw: SeriesDraw) -> Volume:
+    """One series without contrast, with its own receive field and gain."""
+    clean = scanner.clean(sequence, draw, 0.0)
+    return scanner.acquire(clean, draw, receive_field(draw, SHAPE), scanner.scale(clean))
+
+
+def _adc(scanner: _Scanner, protocol: Protocol, draw: SeriesDraw) -> Volume:
+    """ADC in mm2/s from noisy images at two b-values, by the definition -ln(Sb/S0)/b."""
+    clean = [scanner.clean(s, draw, 0.0) for s in (protocol.b0, protocol.dwi)]
+    scale, field_ = scanner.scale(clean[0]), receive_field(draw, SHAPE)
+    level = min(draw.noise, 0.05) * UNIT * draw.gain * 0.6
+    b0, b1000 = (add_noise(c * (field_ * np.float32(scale)), _reseeded(draw, i), level) for i, c in enumerate(clean))
+    valid = (b0 > 3 * level) & (b1000 <= b0)
+    ratio = np.where(valid, b0 / np.maximum(b1000, 1e-3), 1.0)
+    return np.asarray(np.clip(np.log(ratio) / protocol.dwi.b_value, 0, 4e-3), np.float32)
+
+
+def _reseeded(draw: SeriesDraw, offset: int) -> SeriesDraw:
+    from dataclasses import replace
+
+    return replace(draw, seed=draw.seed + 10 * offset)
+
+
+def _meta(
+    seed: int,
+    protocol: Protocol,
+    lesions: list[LesionDraw],
+    facts: dict[str, Any],
+    series: dict[str, SeriesDraw],
+    config: PatientConfig,
+) -> dict[str, Any]:
+    """The patient's record: everything drawn that a reader of the volumes may want."""
+    table = [
+        {
+            "kind": lesion.kind,
+            "centre_zyx": list(lesion.centre),
+            "diameter_mm": lesion.diameter_mm,
+            "concentration_mm": lesion.concentration_mm,
+            "enhancing": lesion.kind in ENHANCING_KINDS,
+        }
+        for lesion in lesions
+    ]
+    return {
+        "seed": seed,
+        "protocol": asdict(protocol),
+        "lesions": table,
+        **facts,
+        "series": {name: asdict(draw) for name, draw in series.items()},
+        "config": asdict(config),
+    }
