@@ -93,7 +93,7 @@ def draw_lesion(
 
 _DIAMETERS: dict[str, Callable[[np.random.Generator], float]] = {
     "metastasis": draw_diameter,
-    "glioma": lambda rng: float(rng.uniform(12, 60)),
+    "glioma": lambda rng: float(rng.uniform(10, 50)),
     "meningioma": lambda rng: float(rng.uniform(5, 40)),
     "nonenhancing": lambda rng: float(np.exp(rng.uniform(np.log(3), np.log(45)))),
     "bright": lambda rng: float(np.exp(rng.uniform(np.log(2), np.log(25)))),
@@ -116,9 +116,11 @@ def blob(draw: LesionDraw, shape: Shape, margin_mm: float) -> tuple[Box, Volume]
     rho = np.sqrt(axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2)
     size = max(draw.radii_mm)
     local: Shape = (rho.shape[0], rho.shape[1], rho.shape[2])
-    rho = rho * (1 + np.float32(draw.irregular) * smooth_noise(rng, local, max(size * 0.8, 2.0)))
-    rho = rho * (1 + np.float32(draw.irregular * 0.4) * smooth_noise(rng, local, max(size * 0.35, 1.5)))
-    return box, np.asarray(np.maximum(rho, 0), np.float32)
+    coarse, fine = (smooth_noise(rng, local, max(size * scale, least)) for scale, least in ((0.8, 2.0), (0.35, 1.5)))
+    wobble = np.float32(draw.irregular) * (coarse + np.float32(0.4) * fine)
+    # The floor keeps the outline inside the box.
+    rho = rho * np.maximum(1 + wobble, np.float32(1 / (1 + 1.5 * draw.irregular)))
+    return box, rho.astype(np.float32)
 
 
 def coverage(rho: Volume, radius_mm: float, edge_mm: float = 1.0) -> Volume:
