@@ -198,6 +198,14 @@ class LimitSettings(_Stage):
     )
 
 
+class ReconciliationSettings(_Stage):
+    """What is looked at again after a restart."""
+
+    list_days: Annotated[float, Field(ge=0)] = Field(
+        default=30.0, description="With a new ledger, studies changed in the last so many days are looked at"
+    )
+
+
 class DeliverySettings(_Stage):
     """Where finished series are sent, besides staying in this archive."""
 
@@ -223,6 +231,7 @@ class Settings(_Stage):
     access: AccessSettings = AccessSettings()
     limits: LimitSettings = LimitSettings()
     delivery: DeliverySettings = DeliverySettings()
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
     preload: bool = Field(
         default=True, description="Verify and load the weights when Orthanc has started, not at the first job"
     )
