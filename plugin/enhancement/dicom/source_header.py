@@ -181,19 +181,18 @@ def copy_protocol(target: Dataset, header: Dataset, frame_number: int | None) ->
     copy_elements(target, header, SERIES_AND_PROTOCOL, frame_number)
     target.ScanningSequence = _scanning_sequence(header, frame_number)
     target.SequenceVariant = _sequence_variant(header, frame_number)
-    target.ScanOptions = _defined_terms(header, "ScanOptions", frame_number) or None
+    target.ScanOptions = _defined_terms(header, "ScanOptions", frame_number) or ""
     echo_time = value(header, "EchoTime", frame_number) or value(header, "EffectiveEchoTime", frame_number)
     target.EchoTime = decimal(float(echo_time)) if echo_time else None
     _copy_inversion_time(target, header, frame_number)
-    for keyword in (
-        "ScanOptions",
-        "MRAcquisitionType",
-        "RepetitionTime",
-        "EchoTrainLength",
-        "PositionReferenceIndicator",
+    for keyword, empty in (
+        ("MRAcquisitionType", ""),
+        ("RepetitionTime", None),
+        ("EchoTrainLength", None),
+        ("PositionReferenceIndicator", ""),
     ):
         if keyword not in target:
-            setattr(target, keyword, None)
+            setattr(target, keyword, empty)
     for keyword in ("RepetitionTime", "FlipAngle", "MagneticFieldStrength"):
         # FD in a multi-frame object, DS in a classic one.
         if keyword in target and target[keyword].VR == "FD":
