@@ -196,6 +196,9 @@ class LimitSettings(_Stage):
     min_free_disk_megabytes: Annotated[int, Field(ge=0)] = Field(
         default=512, description="With less room than this on Orthanc's disk nothing is stored"
     )
+    min_free_memory_megabytes: Annotated[int, Field(ge=0)] = Field(
+        default=1024, description="With less free memory than this a job waits and is tried again"
+    )
 
 
 class ReconciliationSettings(_Stage):
