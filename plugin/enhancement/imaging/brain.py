@@ -1,0 +1,229 @@
+"""Where the brain is: the part of brain extraction that needs no network.
+
+A network sees the head at 2 mm on the atlas' axes; here its grid is laid, the head is turned when it lies on its side,
+and what the network says becomes one mask without holes on the series' own grid. The networks themselves
+(`enhancement.network`) come in as plain callables, so that imaging needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from enhancement.errors import SkullStripFailed
+
+#: A head in [0, 1], (z, y, x) at 2 mm, to the probability of brain on the same grid.
+Segment = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+#: A head (z, y, x) in its own numbers and its spacing (z, y, x) in mm, to a brain mask on the same grid.
+SegmentNative = Callable[[NDArray[np.float32], tuple[float, float, float]], NDArray[np.bool_]]
+
+GRID_SPACING_MM = 2.0
+_MULTIPLE = 16  # sizes that a five-level network takes unpadded
+_LARGEST = 144  # voxels; 288 mm hold a head, and a neck beyond that is cut
+_UPPER_QUANTILE = 0.995  # as in training: what is 1 to the network
+_PLAUSIBLE_ML = (800.0, 2000.0)
+_GOOD = 1.25  # a plausible volume that the network is sure of: no other position needs to be tried
+_ATLAS_AXES = np.diag([-1.0, -1.0, 1.0])
+
+
+class BrainExtractor(Protocol):
+    """Finds the brain in a head of any MR contrast."""
+
+    name: str
+
+    def extract(self, head: sitk.Image) -> sitk.Image:
+        """Make the brain mask.
+
+        Parameters
+        ----------
+        head : sitk.Image, float32
+            One series.
+
+        Returns
+        -------
+        sitk.Image, uint8
+            1 inside the brain, on the series' grid.
+
+        Raises
+        ------
+        SkullStripFailed
+            If no brain is found.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class BuiltInExtractor:
+    """The brain by this project's own network, on a head in any of six positions.
+
+    Parameters
+    ----------
+    segment : callable
+        The network; see `Segment`.
+    threshold : float
+        Probability from which a voxel is brain.
+    """
+
+    segment: Segment
+    threshold: float = 0.5
+    name: str = "built-in"
+
+    def extract(self, head: sitk.Image) -> sitk.Image:
+        """Try the head upright; where that gives no plausible brain, on its sides, on its face and tilted."""
+        best, best_quality = None, 0.0
+        for turn in _turns():
+            probability = self._probability(head, turn)
+            mask, quality = self._clean(probability)
+            if mask is not None and quality > best_quality:
+                best, best_quality = (probability, mask), quality
+            if best_quality >= _GOOD:
+                break
+        if best is None:
+            raise SkullStripFailed(
+                "a brain of some 0.8 to 2.0 litres was needed, found none in any position of the head",
+                code="BRAIN_NOT_FOUND",
+                advice="Check that the series shows a whole head; install HD-BET where this one fails.",
+            )
+        return _onto(best[0], best[1], head, self.threshold)
+
+    def _probability(self, head: sitk.Image, turn: NDArray[np.float64]) -> sitk.Image:
+        grid = head_grid(head, turn)
+        unit = head_unit(sitk.GetArrayFromImage(_resample(head, grid)))
+        probability = sitk.GetImageFromArray(np.asarray(self.segment(unit), dtype=np.float32))
+        probability.CopyInformation(grid)
+        return probability
+
+    def _clean(self, probability: sitk.Image) -> tuple[sitk.Image | None, float]:
+        """One solid piece, and how sure the network is of it (0 to 1, plus 0.5 for a plausible volume)."""
+        mask = one_piece(probability > self.threshold)
+        array = sitk.GetArrayViewFromImage(mask)
+        voxels = int(array.sum())
+        if voxels == 0:
+            return None, 0.0
+        p = sitk.GetArrayViewFromImage(probability)
+        doubtful = float(np.minimum(p, 1 - p).sum())
+        stray = float(((p > self.threshold) & (array == 0)).sum())
+        certainty = max(0.0, 1.0 - (2.0 * doubtful + stray) / voxels)
+        millilitres = voxels * GRID_SPACING_MM**3 / 1000.0
+        plausible = _PLAUSIBLE_ML[0] <= millilitres <= _PLAUSIBLE_ML[1]
+        return mask, certainty + (0.5 if plausible else 0.0)
+
+
+@dataclass(frozen=True)
+class NativeExtractor:
+    """The brain by a network that resamples for itself, such as HD-BET; the head is put on the atlas' axes for it."""
+
+    segment: SegmentNative
+    name: str = "hd-bet"
+
+    def extract(self, head: sitk.Image) -> sitk.Image:
+        """Reorient, segment, reorient back."""
+        upright = sitk.DICOMOrient(sitk.Cast(head, sitk.sitkFloat32), "RAS")
+        spacing = upright.GetSpacing()
+        found = self.segment(sitk.GetArrayFromImage(upright), (spacing[2], spacing[1], spacing[0]))
+        mask = sitk.GetImageFromArray(np.asarray(found, dtype=np.uint8))
+        mask.CopyInformation(upright)
+        back = sitk.Resample(one_piece(mask > 0), head, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
+        if not sitk.GetArrayViewFromImage(back).any():
+            raise SkullStripFailed("a brain was needed, found none", code="BRAIN_NOT_FOUND")
+        return back
+
+
+@dataclass(frozen=True)
+class StrippedInput:
+    """For input that is brain-extracted already: what is not zero is brain."""
+
+    name: str = "none"
+
+    def extract(self, head: sitk.Image) -> sitk.Image:
+        """The one large piece of non-zero voxels, without holes."""
+        mask = one_piece(head > 0)
+        if not sitk.GetArrayViewFromImage(mask).any():
+            raise SkullStripFailed("a brain-extracted series was needed, found an empty one", code="BRAIN_EMPTY")
+        return mask
+
+
+def looks_stripped(head: sitk.Image) -> bool:
+    """Whether a series is brain-extracted: exactly zero in most of its rim and in a third of its volume."""
+    array = sitk.GetArrayViewFromImage(head)
+    rim = np.concatenate([face.ravel() for axis in range(3) for face in (array.take(0, axis), array.take(-1, axis))])
+    return bool(np.mean(rim == 0) > 0.9 and 1 / 3 < np.mean(array == 0) < 0.995 and _one_solid_piece(head))
+
+
+def _one_solid_piece(head: sitk.Image) -> bool:
+    mask = sitk.GetArrayViewFromImage(head > 0)
+    solid = sitk.GetArrayViewFromImage(one_piece(head > 0))
+    litres = float(solid.sum()) * float(np.prod(head.GetSpacing())) / 1e6
+    return float((mask * solid).sum()) > 0.98 * float(mask.sum()) and 0.5 < litres < 2.2
+
+
+def head_grid(head: sitk.Image, turn: NDArray[np.float64] | None = None) -> sitk.Image:
+    """A 2 mm grid around a series, on the atlas' axes or on these turned.
+
+    Parameters
+    ----------
+    head : sitk.Image
+        The series; only its geometry counts.
+    turn : (3, 3), optional
+        Rotation of the head against the atlas.
+    """
+    axes = _ATLAS_AXES if turn is None else turn @ _ATLAS_AXES
+    corners = np.array(np.meshgrid(*[[-0.5, n - 0.5] for n in head.GetSize()])).reshape(3, -1).T
+    points = np.array([head.TransformContinuousIndexToPhysicalPoint(corner.tolist()) for corner in corners]) @ axes
+    low, high = points.min(axis=0), points.max(axis=0)
+    size = np.ceil((high - low) / GRID_SPACING_MM / _MULTIPLE).astype(int) * _MULTIPLE
+    size = np.minimum(size, _LARGEST)
+    center = (low + high) / 2
+    if high[2] - low[2] > _LARGEST * GRID_SPACING_MM:  # a long neck: keep the top, where the brain is
+        center[2] = high[2] - _LARGEST * GRID_SPACING_MM / 2
+    first = center - (size - 1) / 2 * GRID_SPACING_MM
+    grid = sitk.Image(size.tolist(), sitk.sitkUInt8)
+    grid.SetSpacing([GRID_SPACING_MM] * 3)
+    grid.SetDirection(axes.ravel().tolist())
+    grid.SetOrigin((axes @ first).tolist())
+    return grid
+
+
+def head_unit(array_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A head in [0, 1], as the built-in network was trained: 1 is the 99.5th percentile of all voxels."""
+    positive = np.maximum(array_zyx, 0)
+    top = max(float(np.quantile(positive.ravel()[::7], _UPPER_QUANTILE)), 1e-6)
+    return np.minimum(positive / np.float32(top), np.float32(1.0))
+
+
+def one_piece(mask: sitk.Image) -> sitk.Image:
+    """The largest connected piece, with holes filled; uint8."""
+    labels = sitk.RelabelComponent(sitk.ConnectedComponent(mask > 0))
+    return sitk.Cast(sitk.BinaryFillhole(labels == 1), sitk.sitkUInt8)
+
+
+def volume_ml(mask: sitk.Image) -> float:
+    """Volume of a mask in millilitres."""
+    return float(sitk.GetArrayViewFromImage(mask).sum() * np.prod(mask.GetSpacing()) / 1000.0)
+
+
+def _turns() -> list[NDArray[np.float64]]:
+    z, x = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    return [np.eye(3), z, z.T, z @ z, x, x.T]
+
+
+def _resample(head: sitk.Image, grid: sitk.Image) -> sitk.Image:
+    smooth = sitk.Cast(head, sitk.sitkFloat32)
+    for axis, spacing in enumerate(head.GetSpacing()):
+        if spacing < 0.75 * GRID_SPACING_MM:
+            sigma = 0.4 * (GRID_SPACING_MM**2 - spacing**2) ** 0.5
+            smooth = sitk.RecursiveGaussian(smooth, sigma, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
+    return sitk.Resample(smooth, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+
+
+def _onto(probability: sitk.Image, mask: sitk.Image, head: sitk.Image, threshold: float) -> sitk.Image:
+    """The probability, not the mask, is interpolated: its contour is smooth between the 2 mm voxels."""
+    near = sitk.Mask(probability, sitk.BinaryDilate(mask, [1, 1, 1]))
+    filled = sitk.Maximum(near, sitk.Cast(sitk.BinaryErode(mask, [1, 1, 1]), sitk.sitkFloat32))
+    native = sitk.Resample(filled, head, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    return one_piece(native > threshold)

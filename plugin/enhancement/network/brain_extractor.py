@@ -1,0 +1,48 @@
+"""The built-in brain extractor's network, as the plain callable that `imaging.brain` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from enhancement.network.ensemble import Ensemble
+from enhancement.network.weights import load_model
+
+
+def load_brain_network(
+    folder: Path, *, device: str = "auto", mirrorings: int = 2
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Load model_weights/brain.
+
+    Parameters
+    ----------
+    folder : Path
+        A model folder with one input channel.
+    device : str
+        As in `Ensemble`.
+    mirrorings : {1, 2, 4, 8}
+        Two: left and right are alike in a head, top and bottom are not.
+
+    Returns
+    -------
+    callable
+        A head (z, y, x) in [0, 1] at the manifest's spacing to the probability of brain, in [0, 1].
+
+    Raises
+    ------
+    WeightsMissing, WeightsMismatch
+        If the folder is not what its manifest says.
+    """
+    ensemble = Ensemble(load_model(folder), device=device, folds=1, mirrorings=mirrorings)
+    is_logit = ensemble.model.manifest.network.head == "logit"
+
+    def segment(head_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
+        output = ensemble.predict(head_zyx[None]).mean_zyx
+        if is_logit:
+            output = 1.0 / (1.0 + np.exp(-np.clip(output, -30, 30)))
+        return output.astype(np.float32)
+
+    return segment
