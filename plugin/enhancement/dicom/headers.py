@@ -1,0 +1,123 @@
+"""Reading single attributes from headers that nobody guarantees.
+
+Real archives hold empty, misspelt, wrongly typed and truncated attributes. pydicom converts a value when it
+is first asked for, so any access may raise; here every such case is the same as "absent". What is needed
+and absent is refused later, with a code, by whoever needs it.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
+
+# What pydicom is known to raise when it converts a broken value; RecursionError comes from nested sequences.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    LookupError,
+    EOFError,
+    RecursionError,
+    struct.error,
+)
+
+_LONGEST_TEXT = 512
+
+
+def value(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> Any:
+    """The converted value of one attribute, or None where it is absent, empty or unreadable."""
+    try:
+        found: Any = ds.get(key)
+        if found is None:
+            return None
+        return found if isinstance(key, str) else found.value
+    except UNREADABLE:
+        return None
+
+
+def texts(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> tuple[str, ...]:
+    """All values of one attribute as stripped text; () where there is none."""
+    found = value(ds, key)
+    if found is None or isinstance(found, (bytes, Dataset)):
+        return ()
+    items = found if isinstance(found, (MultiValue, list, tuple)) else (found,)
+    return tuple(text for text in (str(item).strip(" \0\r\n\t")[:_LONGEST_TEXT] for item in items) if text)
+
+
+def text(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> str:
+    """One attribute as text, several values joined by a backslash as in the file."""
+    return "\\".join(texts(ds, key))
+
+
+def as_numbers(found: Any) -> tuple[float, ...]:
+    """Finite numbers in a converted value; () if any of it is not one."""
+    if found is None or isinstance(found, (bytes, Dataset)):
+        return ()
+    items: Iterable[Any] = found if isinstance(found, (MultiValue, list, tuple)) else (found,)
+    try:
+        numbers_found = tuple(float(item) for item in items)
+    except UNREADABLE:
+        return ()
+    return numbers_found if all(math.isfinite(number) for number in numbers_found) else ()
+
+
+def numbers(ds: Dataset, key: str | BaseTag | tuple[int, int], count: int | None = None) -> tuple[float, ...]:
+    """All values of one attribute as finite numbers; () where there are none, or not exactly `count`."""
+    found = as_numbers(value(ds, key))
+    return found if count is None or len(found) == count else ()
+
+
+def number(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> float | None:
+    """The first value of one attribute as a finite number, or None."""
+    found = as_numbers(value(ds, key))
+    return found[0] if found else None
+
+
+def integer(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> int | None:
+    """The first value of one attribute as a whole number, or None."""
+    found = number(ds, key)
+    return None if found is None else int(found)
+
+
+def items(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> tuple[Dataset, ...]:
+    """The items of a sequence; () where it is absent or not a sequence."""
+    found = value(ds, key)
+    try:
+        return tuple(item for item in found if isinstance(item, Dataset)) if found is not None else ()
+    except UNREADABLE:
+        return ()
+
+
+def seconds_of_day(clock: str) -> float | None:
+    """Seconds since midnight of a DICOM TM, or of the time in a DT; None if it is neither."""
+    digits = clock.split("+")[0].replace(":", "")
+    if len(digits.split(".")[0]) >= 12:  # DT: YYYYMMDDHHMMSS
+        digits = digits[8:]
+    whole, _, fraction = digits.partition(".")
+    if not whole.isdecimal() or len(whole) < 4:
+        return None
+    hours, minutes, seconds = int(whole[:2]), int(whole[2:4]), int(whole[4:6] or 0)
+    if hours > 23 or minutes > 59 or seconds > 60:
+        return None
+    return hours * 3600.0 + minutes * 60.0 + seconds + (float(f"0.{fraction}") if fraction.isdecimal() else 0.0)
+
+
+def walk_groups(ds: Dataset, frame: int) -> Iterator[Dataset]:
+    """The functional groups of one frame, the frame's own before the shared ones (PS3.3 C.7.6.16)."""
+    per_frame = value(ds, "PerFrameFunctionalGroupsSequence")
+    try:
+        if per_frame is not None and frame < len(per_frame):
+            yield per_frame[frame]
+    except UNREADABLE:
+        pass
+    yield from items(ds, "SharedFunctionalGroupsSequence")[:1]

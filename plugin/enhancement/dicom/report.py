@@ -1,0 +1,101 @@
+"""What matching found, per series and for the study, in Python and in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from enhancement.errors import AmbiguousMatch, MissingRole
+from enhancement.settings import Role
+
+SeriesUids = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SeriesReport:
+    """One series: what it is, whether it can be read, and why.
+
+    `role` is what the series is, also when another one was chosen for the role; `reason` says which.
+    `spacing_mm` and `size` are (x, y, z) of one volume, () where the headers do not form one.
+    """
+
+    series_instance_uid: str
+    series_description: str
+    role: Role | None
+    reason: str
+    b_values: tuple[float, ...]
+    frames: int
+    spacing_mm: tuple[float, ...]
+    size: tuple[int, ...]
+    usable: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "series_instance_uid": self.series_instance_uid,
+            "series_description": self.series_description,
+            "role": None if self.role is None else str(self.role),
+            "reason": self.reason,
+            "b_values": [int(b) if b == int(b) else b for b in self.b_values],
+            "frames": self.frames,
+            "spacing_mm": [round(step, 4) for step in self.spacing_mm],
+            "size": list(self.size),
+            "usable": self.usable,
+        }
+
+
+@dataclass(frozen=True)
+class StudyMatch:
+    """Which series plays which role in a study.
+
+    `roles` holds one SeriesInstanceUID per role; DWI may hold several, as a tuple, where b = 0 and b > 0 lie in
+    series of their own. `missing` are the required and wanted roles that no series plays (a scanner's ADC map
+    stands in for DWI); `ambiguous` the roles for which nothing ranks the candidates, with those.
+    """
+
+    roles: Mapping[Role, str | SeriesUids]
+    missing: tuple[Role, ...]
+    ambiguous: Mapping[Role, SeriesUids]
+    decision: str
+    series: tuple[SeriesReport, ...]
+
+    def uids(self, role: Role) -> SeriesUids:
+        """All series chosen for a role; () where there is none."""
+        found = self.roles.get(role, ())
+        return (found,) if isinstance(found, str) else found
+
+    def require(self, *roles: Role) -> None:
+        """Make sure that these roles are played.
+
+        Raises
+        ------
+        AmbiguousMatch
+            If nothing ranks the candidates of one of them.
+        MissingRole
+            If no series plays one of them.
+        """
+        for role in roles:
+            if candidates := self.ambiguous.get(role):
+                raise AmbiguousMatch(
+                    f"One {role} series is needed, and nothing ranks these: {', '.join(candidates)}.",
+                    code=f"AMBIGUOUS_{role}",
+                    advice="Start the study by hand with the series named, or add a rule that leaves one out.",
+                )
+        for role in roles:
+            if role not in self.roles:
+                described = ", ".join(f"'{report.series_description}'" for report in self.series[:20])
+                raise MissingRole(
+                    f"A {role} series is needed, and none of {len(self.series)} series is one: {described}.",
+                    code=f"MISSING_{role}",
+                    advice="Look at the reasons per series; add a rule if one of them is meant.",
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """The study's match as plain JSON values."""
+        return {
+            "roles": {str(role): uid if isinstance(uid, str) else list(uid) for role, uid in self.roles.items()},
+            "missing": [str(role) for role in self.missing],
+            "ambiguous": {str(role): list(uids) for role, uids in self.ambiguous.items()},
+            "decision": self.decision,
+            "series": [report.to_json() for report in self.series],
+        }
