@@ -22,7 +22,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from enhancement.dicom.identity import digest_uid
 from enhancement.dicom.plane import planes
 from enhancement.dicom.source_header import decimal
-from simulation.vendors import MAKERS, PROTOCOL, Contrast, Maker, Vendor
+from simulation.vendors import MAKERS, PROTOCOL, Maker, Vendor, contrast_of
 
 LARGEST_STORED = 4095
 """Scanners store 12 bits."""
@@ -137,7 +137,6 @@ def series_datasets(plan: StudyPlan, item: SeriesPlan, number: int) -> list[Data
 
 
 def _template(plan: StudyPlan, maker: Maker, item: SeriesPlan, number: int) -> Dataset:
-    contrast = maker.contrasts[item.role]
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 100"
     ds.SOPClassUID = MRImageStorage
@@ -145,7 +144,7 @@ def _template(plan: StudyPlan, maker: Maker, item: SeriesPlan, number: int) -> D
     _write_patient(ds, plan)
     _write_times(ds, plan, number)
     _write_equipment(ds, plan, maker)
-    _write_sequence(ds, item, contrast)
+    _write_sequence(ds, item, plan.vendor)
     ds.MagneticFieldStrength = decimal(plan.field_strength_t)
     ds.SeriesInstanceUID = plan.uid("series", number)
     ds.FrameOfReferenceUID = plan.uid("frame of reference")
@@ -199,7 +198,9 @@ def _write_equipment(ds: Dataset, plan: StudyPlan, maker: Maker) -> None:
     ds.DeviceSerialNumber = "000000"
 
 
-def _write_sequence(ds: Dataset, item: SeriesPlan, contrast: Contrast) -> None:
+def _write_sequence(ds: Dataset, item: SeriesPlan, vendor: Vendor) -> None:
+    image = item.volumes[0]
+    key, contrast = contrast_of(vendor, item.role, image.GetDirection()[2::3], image.GetSpacing()[2])
     ds.SeriesDescription = item.description or contrast.description
     ds.ProtocolName = ds.SeriesDescription
     ds.ImageType = list(contrast.image_type)
@@ -209,7 +210,7 @@ def _write_sequence(ds: Dataset, item: SeriesPlan, contrast: Contrast) -> None:
     ds.MRAcquisitionType = contrast.acquisition_type
     if contrast.sequence_name:
         ds.SequenceName = contrast.sequence_name
-    for keyword, number in {**PROTOCOL[item.role], **item.protocol}.items():
+    for keyword, number in {**PROTOCOL[key], **item.protocol}.items():
         if keyword == "InversionTime" and "IR" not in contrast.scanning_sequence:
             continue
         setattr(ds, keyword, round(number) if keyword == "EchoTrainLength" else decimal(number))

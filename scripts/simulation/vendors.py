@@ -6,8 +6,8 @@ invented. Only what matching and reading look at is imitated, not every private 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydicom.dataset import Dataset
@@ -66,21 +66,26 @@ def _philips_b_value(ds: Dataset, b_value: float) -> None:
 
 
 _GE = {
-    "T1": Contrast("Ax 3D T1 FSPGR", ("GR",), ("SS", "SP", "SK"), ("FAST_GEMS", "EDR_GEMS"), "EFGRE3D"),
-    "T1C": Contrast("Ax 3D T1 FSPGR +C", ("GR",), ("SS", "SP", "SK"), ("FAST_GEMS", "EDR_GEMS"), "EFGRE3D"),
-    "FLAIR": Contrast("Sag T2 FLAIR CUBE", ("SE", "IR"), ("SK",), ("FAST_GEMS", "EDR_GEMS", "FS"), "CUBE"),
-    "T2": Contrast("Ax T2 PROPELLER", ("SE",), ("SK",), ("FAST_GEMS",), "PROPELLER", "2D"),
-    "DWI": Contrast("Ax DWI b1000", ("EP", "SE"), ("NONE",), ("SAT_GEMS", "EPI_GEMS", "PFF", "FS"), "EPI2", "2D"),
+    "T1": Contrast("{plane} 3D T1 FSPGR", ("GR",), ("SS", "SP", "SK"), ("FAST_GEMS", "EDR_GEMS"), "EFGRE3D"),
+    "T1C": Contrast("{plane} 3D T1 FSPGR +C", ("GR",), ("SS", "SP", "SK"), ("FAST_GEMS", "EDR_GEMS"), "EFGRE3D"),
+    "T1 2D": Contrast("{plane} T1 SE", ("SE",), ("NONE",), ("NPW",), "SE", "2D"),
+    "T1C 2D": Contrast("{plane} T1 SE +C", ("SE",), ("NONE",), ("NPW",), "SE", "2D"),
+    "FLAIR": Contrast("{plane} T2 FLAIR CUBE", ("SE", "IR"), ("SK",), ("FAST_GEMS", "EDR_GEMS", "FS"), "CUBE"),
+    "FLAIR 2D": Contrast("{plane} T2 FLAIR", ("SE", "IR"), ("SK",), ("FAST_GEMS", "FC"), "FSE", "2D"),
+    "T2": Contrast("{plane} T2 PROPELLER", ("SE",), ("SK",), ("FAST_GEMS",), "PROPELLER", "2D"),
+    "DWI": Contrast("{plane} DWI b1000", ("EP", "SE"), ("NONE",), ("SAT_GEMS", "EPI_GEMS", "PFF", "FS"), "EPI2", "2D"),
     "ADC": Contrast(
         "ADC (10^-6 mm2/s)", ("EP", "SE"), ("NONE",), ("EPI_GEMS",), "", "2D", ("DERIVED", "SECONDARY", "ADC")
     ),
 }
 _SIEMENS_IMAGE = ("ORIGINAL", "PRIMARY", "M", "ND", "NORM")
 _SIEMENS = {
-    "T1": Contrast("t1_fl3d_tra_iso", ("GR",), ("SP", "OSP"), ("PFP",), "*fl3d1", "3D", _SIEMENS_IMAGE),
-    "T1C": Contrast("t1_fl3d_tra_iso_KM", ("GR",), ("SP", "OSP"), ("PFP",), "*fl3d1", "3D", _SIEMENS_IMAGE),
+    "T1": Contrast("t1_fl3d_{plane}_iso", ("GR",), ("SP", "OSP"), ("PFP",), "*fl3d1", "3D", _SIEMENS_IMAGE),
+    "T1C": Contrast("t1_fl3d_{plane}_iso_KM", ("GR",), ("SP", "OSP"), ("PFP",), "*fl3d1", "3D", _SIEMENS_IMAGE),
+    "T1 2D": Contrast("t1_se_{plane}", ("SE",), ("SP", "OSP"), (), "*se2d1", "2D", _SIEMENS_IMAGE),
+    "T1C 2D": Contrast("t1_se_{plane}_KM", ("SE",), ("SP", "OSP"), (), "*se2d1", "2D", _SIEMENS_IMAGE),
     "FLAIR": Contrast(
-        "t2_space_dark-fluid_sag_p2",
+        "t2_space_dark-fluid_{plane}_p2",
         ("SE", "IR"),
         ("SK", "SP", "MP"),
         ("PFP", "FS"),
@@ -88,7 +93,10 @@ _SIEMENS = {
         "3D",
         _SIEMENS_IMAGE,
     ),
-    "T2": Contrast("t2_tse_tra", ("SE",), ("SK", "SP"), (), "*tse2d1_16", "2D", _SIEMENS_IMAGE),
+    "FLAIR 2D": Contrast(
+        "t2_tirm_{plane}_dark-fluid", ("SE", "IR"), ("SK", "SP", "MP"), ("FS",), "*tir2d1_16", "2D", _SIEMENS_IMAGE
+    ),
+    "T2": Contrast("t2_tse_{plane}", ("SE",), ("SK", "SP"), (), "*tse2d1_16", "2D", _SIEMENS_IMAGE),
     "DWI": Contrast(
         "ep2d_diff_3scan_trace_p2_TRACEW",
         ("EP",),
@@ -108,19 +116,24 @@ _SIEMENS = {
         ("DERIVED", "PRIMARY", "DIFFUSION", "ADC", "ND", "NORM"),
     ),
 }
+_FFE = ("ORIGINAL", "PRIMARY", "M_FFE", "M", "FFE")
+_SE = ("ORIGINAL", "PRIMARY", "M_SE", "M", "SE")
+_IR = ("ORIGINAL", "PRIMARY", "M_IR", "M", "IR")
 _PHILIPS = {
-    "T1": Contrast("T1W_3D_FFE", ("GR",), ("SS", "SP"), (), "", "3D", ("ORIGINAL", "PRIMARY", "M_FFE", "M", "FFE")),
-    "T1C": Contrast(
-        "T1W_3D_FFE GADO", ("GR",), ("SS", "SP"), (), "", "3D", ("ORIGINAL", "PRIMARY", "M_FFE", "M", "FFE")
-    ),
-    "FLAIR": Contrast(
-        "3D_FLAIR_VISTA", ("IR",), ("SK", "MP"), ("FS",), "", "3D", ("ORIGINAL", "PRIMARY", "M_IR", "M", "IR")
-    ),
-    "T2": Contrast("T2W_TSE", ("SE",), ("SK",), (), "", "2D", ("ORIGINAL", "PRIMARY", "M_SE", "M", "SE")),
-    "DWI": Contrast(
-        "DWI_SSh b1000", ("SE",), ("SK",), ("PFP", "FS"), "", "2D", ("ORIGINAL", "PRIMARY", "M_SE", "M", "SE")
-    ),
+    "T1": Contrast("T1W_3D_FFE {plane}", ("GR",), ("SS", "SP"), (), "", "3D", _FFE),
+    "T1C": Contrast("T1W_3D_FFE {plane} GADO", ("GR",), ("SS", "SP"), (), "", "3D", _FFE),
+    "T1 2D": Contrast("T1W_SE {plane}", ("SE",), ("NONE",), (), "", "2D", _SE),
+    "T1C 2D": Contrast("T1W_SE {plane} GADO", ("SE",), ("NONE",), (), "", "2D", _SE),
+    "FLAIR": Contrast("3D_FLAIR_VISTA {plane}", ("IR",), ("SK", "MP"), ("FS",), "", "3D", _IR),
+    "FLAIR 2D": Contrast("FLAIR_longTR {plane}", ("IR",), ("SK", "MP"), (), "", "2D", _IR),
+    "T2": Contrast("T2W_TSE {plane}", ("SE",), ("SK",), (), "", "2D", _SE),
+    "DWI": Contrast("DWI_SSh b1000", ("SE",), ("SK",), ("PFP", "FS"), "", "2D", _SE),
     "ADC": Contrast("dDWI_SSh ADC", ("SE",), ("SK",), ("FS",), "", "2D", ("DERIVED", "PRIMARY", "ADC", "M", "ADC")),
+}
+_PLANE_WORDS: dict[Vendor, tuple[str, str, str]] = {
+    "ge": ("Sag", "Cor", "Ax"),
+    "siemens": ("sag", "cor", "tra"),
+    "philips": ("SAG", "COR", "AX"),
 }
 
 MAKERS: dict[Vendor, Maker] = {
@@ -133,8 +146,39 @@ PROTOCOL: dict[str, dict[str, float]] = {
     "T1": {"RepetitionTime": 8.4, "EchoTime": 3.2, "FlipAngle": 13, "EchoTrainLength": 1},
     "T1C": {"RepetitionTime": 8.4, "EchoTime": 3.2, "FlipAngle": 13, "EchoTrainLength": 1},
     "FLAIR": {"RepetitionTime": 7000, "EchoTime": 118, "InversionTime": 2000, "FlipAngle": 90, "EchoTrainLength": 200},
+    "T1 2D": {"RepetitionTime": 520, "EchoTime": 12, "FlipAngle": 90, "EchoTrainLength": 1},
+    "T1C 2D": {"RepetitionTime": 520, "EchoTime": 12, "FlipAngle": 90, "EchoTrainLength": 1},
+    "FLAIR 2D": {
+        "RepetitionTime": 9000,
+        "EchoTime": 120,
+        "InversionTime": 2400,
+        "FlipAngle": 150,
+        "EchoTrainLength": 16,
+    },
     "T2": {"RepetitionTime": 5200, "EchoTime": 95, "FlipAngle": 120, "EchoTrainLength": 16},
     "DWI": {"RepetitionTime": 5500, "EchoTime": 74, "FlipAngle": 90, "EchoTrainLength": 1},
     "ADC": {"RepetitionTime": 5500, "EchoTime": 74, "FlipAngle": 90, "EchoTrainLength": 1},
 }
 """In ms and degrees; what a scene's own protocol does not say."""
+
+THICK_SLICES_MM = 2.5
+"""Slices wider than this are written as a 2D acquisition."""
+
+
+def contrast_of(
+    vendor: Vendor, role: str, normal_lps: Sequence[float], slice_spacing_mm: float
+) -> tuple[str, Contrast]:
+    """The maker's series for a role, named after the plane in which it was cut.
+
+    Returns
+    -------
+    str
+        Key of `PROTOCOL`.
+    Contrast
+        With its description complete.
+    """
+    contrasts = MAKERS[vendor].contrasts
+    key = f"{role} 2D" if slice_spacing_mm > THICK_SLICES_MM and f"{role} 2D" in contrasts else role
+    plane = max(range(3), key=lambda axis: abs(normal_lps[axis]))
+    contrast = contrasts[key]
+    return key, replace(contrast, description=contrast.description.format(plane=_PLANE_WORDS[vendor][plane]))
