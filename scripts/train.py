@@ -1,0 +1,67 @@
+"""Train the networks: the papers' recipe, this project's, or the brain extractor.
+
+Examples
+--------
+    train.py --preset t1c-pro --simulate 40 --run runs/pro --model model_weights/t1c-pro
+    train.py --preset bone-2022 --data /studies --run runs/bone --set channels=16 --set inputs=T1,T1C
+    train.py --preset t1c-pro --data cache --run runs/pro --resume
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "plugin")]
+
+import typer  # noqa: E402
+
+from training.environment import with_large_allocations  # noqa: E402
+
+
+def main(
+    preset: Annotated[str, typer.Option(help="bone-2022, t1c-pro or brain")] = "t1c-pro",
+    run: Annotated[Path, typer.Option(help="folder for checkpoints and logs")] = Path("runs/t1c-pro"),
+    data: Annotated[Path | None, typer.Option(help="simulator cache, or a folder with a sub-folder a patient")] = None,
+    simulate: Annotated[int, typer.Option(help="without --data: simulated patients to choose from at a time")] = 20,
+    model: Annotated[Path | None, typer.Option(help="model folder to write at the end")] = None,
+    fold: Annotated[int | None, typer.Option(help="train this fold only")] = None,
+    start: Annotated[Path | None, typer.Option(help="fold folder of another run to start the weights from")] = None,
+    resume: Annotated[bool, typer.Option(help="go on from the last checkpoint")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, ...")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="change the recipe: steps=2000, loss.ssim=0.1, patch=none, average=0, ..."),
+    ] = None,
+    version: Annotated[str, typer.Option(help="version of the model")] = "0.1.0",
+    metrics: Annotated[Path | None, typer.Option(help="JSON of measured results for the manifest")] = None,
+    notes: Annotated[Path | None, typer.Option(help="Markdown for the model card")] = None,
+    publish_only: Annotated[bool, typer.Option(help="write the model folder from the checkpoints there are")] = False,
+) -> None:
+    """Train one network a fold and write the model folder."""
+    from training.runs import RunPlan, publish_run, train_folds
+    from training.switches import change
+
+    recipe = change(preset, set_ or [])
+    plan = RunPlan(
+        recipe=recipe,
+        folder=run,
+        data=data,
+        simulate=simulate,
+        folds=tuple(range(recipe.folds)) if fold is None else (fold,),
+        start=start,
+        resume=resume,
+        device=device,
+        threads=threads,
+    )
+    if not publish_only:
+        train_folds(plan)
+    if model is not None:
+        manifest = publish_run(plan, model, version=version, metrics=metrics, notes=notes)
+        typer.echo(f"{model}: {manifest.name} {manifest.version}, digest {manifest.digest[:12]}")
+
+
+if __name__ == "__main__":
+    with_large_allocations()
+    typer.run(main)

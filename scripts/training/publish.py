@@ -1,0 +1,176 @@
+"""From checkpoints to a model folder: half-precision weights, manifest and model card."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from enhancement import __version__
+from enhancement.network.manifest import (
+    Fold,
+    Grid,
+    InputChannel,
+    Manifest,
+    NetworkShape,
+    OutputScale,
+)
+from enhancement.network.weights import write_model
+from training.checkpoints import Checkpoint
+from training.recipe import Recipe
+
+_PLACEHOLDER = Fold(file="fold-0.safetensors", sha256="0" * 64)
+
+
+def publish(
+    folder: Path,
+    checkpoints: Sequence[Checkpoint],
+    *,
+    data: str,
+    version: str = __version__,
+    metrics: dict[str, Any] | None = None,
+    notes: str = "",
+    spacing_mm: float = 1.0,
+    shape_zyx: tuple[int, int, int] | None = None,
+) -> Manifest:
+    """Write the model folder of one network a checkpoint.
+
+    Parameters
+    ----------
+    folder : Path
+    checkpoints : sequence of Checkpoint
+        One a fold, all of one recipe.
+    data : str
+        What the patients were, for the card.
+    version : str
+        Of the model.
+    metrics : dict, optional
+        Measured results; they don't change the digest.
+    notes : str
+        Markdown that goes into the card under "Notes".
+    spacing_mm, shape_zyx
+        The grid of a brain extractor.
+    """
+    first = checkpoints[0]
+    manifest = describe(first, version, spacing_mm, shape_zyx)
+    provenance = {
+        "data": data,
+        "torch": torch.__version__.split("+")[0],
+        "python": platform.python_version(),
+        "recipe": first.recipe.model_dump(mode="json"),
+        "folds": [
+            {"fold": c.recipe.fold, "seed": c.recipe.seed, "steps": c.step, "minutes": round(c.seconds / 60, 1)}
+            for c in checkpoints
+        ],
+    }
+    validation = {f"fold-{i}": c.history[-1] for i, c in enumerate(checkpoints) if c.history}
+    found = {"validation": validation, **(metrics or {})}
+    manifest = manifest.model_copy(update={"provenance": provenance, "metrics": found})
+    card = model_card(manifest, first.recipe, checkpoints, data, notes)
+    return write_model(folder, manifest, [c.weights() for c in checkpoints], card=card)
+
+
+def describe(
+    checkpoint: Checkpoint, version: str, spacing_mm: float, shape_zyx: tuple[int, int, int] | None
+) -> Manifest:
+    """The manifest of a checkpoint's recipe, before there are files."""
+    recipe = checkpoint.recipe
+    inputs = tuple(
+        InputChannel(
+            role=channel.role,
+            z_min=checkpoint.limits[channel.role][0],
+            z_max=checkpoint.limits[channel.role][1],
+            percentiles=(1.0, 99.0) if channel.limits is None else None,
+            required=channel.required,
+        )
+        for channel in recipe.inputs
+    )
+    grid = Grid()
+    if recipe.task == "extract":
+        size = tuple(reversed(shape_zyx)) if shape_zyx else (96, 112, 96)
+        grid = Grid(template="none", size=size, spacing_mm=(spacing_mm,) * 3, crop_origin=None)  # type: ignore[arg-type]
+    low, high = checkpoint.limits["target"]
+    return Manifest(
+        name=recipe.name,
+        version=version,
+        recipe=recipe.name,
+        network=NetworkShape(
+            in_channels=len(recipe.inputs),
+            channels=recipe.channels,
+            levels=recipe.levels,
+            convolutions=recipe.convolutions,
+            head=recipe.head,
+        ),
+        inputs=inputs,
+        output=OutputScale(
+            z_min=low, z_max=high, reference=recipe.inputs[-1].role, dose_factor=recipe.doses.dose_factor
+        ),
+        grid=grid,
+        folds=(_PLACEHOLDER,),
+    )
+
+
+def model_card(manifest: Manifest, recipe: Recipe, checkpoints: Sequence[Checkpoint], data: str, notes: str) -> str:
+    """MODEL_CARD.md: how, on what, how long, what it can't do, and what was measured."""
+    rows = "\n".join(
+        f"| {i} | {c.recipe.seed} | {c.step:,} | {c.seconds / 60:.0f} | {_validation(c)} |"
+        for i, c in enumerate(checkpoints)
+    )
+    terms = ", ".join(f"{k} {v:g}" for k, v in recipe.loss.model_dump().items() if v and k != "difference_threshold")
+    patch = f"cubes of {recipe.patch} voxels" if recipe.patch else "whole volumes"
+    task = _TASKS[recipe.task].format(factor=recipe.doses.dose_factor, **recipe.doses.model_dump())
+    return f"""# {manifest.name} {manifest.version}
+
+{task}
+
+Research software. Not a medical device; no reader has judged its images, no patient was part of its training.
+
+## How it was trained
+
+- Network: residual 3D U-Net, {recipe.channels} channels, {recipe.levels} levels, head "{recipe.head}"; {len(checkpoints)} network(s), inputs {", ".join(c.role for c in recipe.inputs)}.
+- Data: {data}
+- Loss: {terms}; Adam at {recipe.learning_rate:g} (decay: {recipe.decay}), batch {recipe.batch}, {patch}, precision {recipe.precision}.
+- Augmentation: {_augmentation(recipe)}
+- Inputs that may be missing: {", ".join(c.role for c in recipe.inputs if not c.required) or "none"}.
+
+| network | seed | steps | minutes | validation (held-out patients of the same simulator or folder) |
+|-|-|-|-|-|
+{rows}
+
+{notes.strip()}
+
+## What it cannot do
+
+{_LIMITS[recipe.task]}
+"""
+
+
+_TASKS = {
+    "enhance": "Shows a post-contrast T1 as if about {factor:g} times the dose of gadolinium had been given "
+    "(trained: {input_volume} -> {target_volume}, target normalised by its {normalise_target_by} statistics).",
+    "extract": "Finds the brain in a head of any MR contrast, at the resolution of its grid.",
+}
+_LIMITS = {
+    "enhance": """- It cannot show what the measured T1c doesn't hold: a lesion that took up no contrast agent stays as it is.
+- Trained on simulated patients only, unless the data above say otherwise: anatomy after surgery, haemorrhage, children, 7 T,
+  motion and metal are known to it, if at all, in a simplified form.
+- Amplifies vessels, dura, choroid plexus and pituitary as well as lesions, and whatever a misregistration of T1 and T1c
+  makes look like enhancement.
+- Intensities of the result are not a measured concentration.""",
+    "extract": """- Trained on simulated heads: large resections, craniectomies, children and heads cut by the field of view may fail.
+- Its edge is as sharp as its grid; it is made for normalisation and registration, not for volumetry.""",
+}
+
+
+def _validation(checkpoint: Checkpoint) -> str:
+    if not checkpoint.history:
+        return "-"
+    return ", ".join(f"{k} {v:.4g}" for k, v in checkpoint.history[-1].items() if k != "step")
+
+
+def _augmentation(recipe: Recipe) -> str:
+    plain = {k: v for k, v in recipe.augmentation.model_dump().items() if v and v != (0.0, 0.0)}
+    return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in plain.items()) + "."

@@ -1,0 +1,106 @@
+"""From the command line's choices to trained folds and a model folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from enhancement.network.manifest import Manifest
+from training import checkpoints
+from training.console import TrainingProgress
+from training.publish import publish
+from training.recipe import Recipe
+from training.simulated import make_patient, pack_cache
+from training.sources import OnTheFly, PackedFolder, Source
+from training.studies import pack_studies
+from training.trainer import RunSettings, Trainer
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run of one or more folds, and where its patients come from."""
+
+    recipe: Recipe
+    folder: Path
+    data: Path | None
+    simulate: int
+    folds: tuple[int, ...]
+    start: Path | None = None
+    resume: bool = False
+    device: str = "auto"
+    threads: int = 0
+
+
+def open_source(plan: RunPlan) -> Source:
+    """Find out what the data folder holds and make it ready for training.
+
+    A folder of packed patients is used as it is. A simulator's cache (index.json) and a folder of studies (a sub-folder
+    a patient) are packed once into the run's folder, with what was there before kept.
+    """
+    packed = plan.folder / "patients"
+    target = plan.recipe.doses.target_volume
+    target = target if target.startswith("t1c_") and target != "t1c_low" else "t1c_4"
+    if plan.data is None:
+        make = partial(make_patient, task=plan.recipe.task, seed=plan.recipe.seed, target=target)
+        return OnTheFly(make, packed, window=plan.simulate)
+    if (plan.data / "index.json").exists():
+        pack_cache(plan.data, packed, target)
+        return PackedFolder(packed)
+    if not any(plan.data.glob("*.npy")):
+        pack_studies(plan.data, packed)
+        return PackedFolder(packed)
+    return PackedFolder(plan.data)
+
+
+def train_folds(plan: RunPlan) -> None:
+    """Train each fold of the plan; with `resume`, finished folds are passed over."""
+    source = open_source(plan)
+    for fold in plan.folds:
+        recipe = plan.recipe.model_copy(update={"fold": fold})
+        settings = RunSettings(fold_folder(plan, fold), device=plan.device, threads=plan.threads)
+        trainer = Trainer(recipe, source, settings, resume=plan.resume, start=plan.start)
+        with TrainingProgress(f"{recipe.name} fold {fold}", recipe.steps, first=trainer.step) as progress:
+            trainer.run(progress)
+
+
+def publish_run(plan: RunPlan, model: Path, *, version: str, metrics: Path | None, notes: Path | None) -> Manifest:
+    """Write the model folder from the checkpoints of the plan's folds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no fold has a checkpoint.
+    """
+    found = [checkpoints.load(fold_folder(plan, fold)) for fold in plan.folds]
+    there = [checkpoint for checkpoint in found if checkpoint is not None]
+    if not there:
+        raise FileNotFoundError(f"no checkpoint in {plan.folder}")
+    head = None
+    if plan.recipe.task == "extract":
+        head = open_source(plan).patients(0)[0]
+    return publish(
+        model,
+        there,
+        data=describe_data(plan, there[0].patients),
+        version=version,
+        metrics=json.loads(metrics.read_text()) if metrics else None,
+        notes=notes.read_text() if notes else "",
+        spacing_mm=head.spacing_mm if head else 1.0,
+        shape_zyx=head.shape_zyx if head else None,
+    )
+
+
+def describe_data(plan: RunPlan, patients: int) -> str:
+    """One sentence for the card; no path of this machine."""
+    if plan.data is None:
+        return f"patients simulated on the fly, {plan.simulate} to choose from at a time"
+    if any(plan.data.glob("*.npy")):
+        return f"{patients} simulated patients from a cache"
+    return f"{patients} real studies, through the plugin's preprocessing"
+
+
+def fold_folder(plan: RunPlan, fold: int) -> Path:
+    """Where a fold's checkpoint and logs are."""
+    return plan.folder / f"fold-{fold}"

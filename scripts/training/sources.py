@@ -1,0 +1,116 @@
+"""Where patients come from, and which of them a fold trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from training.patients import Patient, open_packed
+from training.recipe import Recipe
+
+#: Makes the packed file of the patient of one number.
+Make = Callable[[int, Path], None]
+
+
+class Source(Protocol):
+    """Patients to choose from at a step; the same ones whenever that step is asked for."""
+
+    def patients(self, step: int) -> Sequence[Patient]:
+        """Return the patients in a fixed order."""
+        ...
+
+
+class PackedFolder:
+    """A folder of packed patients, all of them at every step.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._patients = [open_packed(path.with_suffix(".npy")) for path in sorted(folder.glob("*.json"))]
+        if not self._patients:
+            raise FileNotFoundError(f"no packed patients in {folder}")
+
+    def patients(self, step: int) -> Sequence[Patient]:
+        """Return every patient of the folder."""
+        return self._patients
+
+
+class OnTheFly:
+    """A window of simulated patients that moves on as training does.
+
+    The window at a step holds patients (step // steps_each) to that plus `window`. The next ones are made by a side
+    process ahead of time; where training is faster it waits, so that a step never depends on how fast a machine was.
+
+    Parameters
+    ----------
+    make : callable
+        Writes the packed file of patient number n to a path.
+    folder : Path
+        Where packed files live; those that the window has left are removed.
+    window : int
+        Patients to choose from.
+    steps_each : int
+        Steps after which the oldest patient makes room for a new one.
+    processes : int
+        Simulations side by side.
+    """
+
+    def __init__(self, make: Make, folder: Path, *, window: int = 20, steps_each: int = 25, processes: int = 1) -> None:
+        self._make, self._folder = make, folder
+        self._window, self._steps_each = window, steps_each
+        self._pool = ProcessPoolExecutor(processes)
+        self._coming: dict[int, Future[None]] = {}
+        self._ready: dict[int, Patient] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def patients(self, step: int) -> Sequence[Patient]:
+        """Return the window of a step, waiting for patients that are still being made."""
+        first = step // self._steps_each
+        wanted = range(first, first + self._window)
+        for number in range(first, first + self._window + 2):  # two ahead
+            self._order(number)
+        for number in wanted:
+            if number not in self._ready:
+                self._coming.pop(number).result()
+                self._ready[number] = open_packed(self._path(number))
+        for number in [n for n in self._ready if n < first]:
+            del self._ready[number]
+            self._path(number).unlink(missing_ok=True)
+            self._path(number).with_suffix(".json").unlink(missing_ok=True)
+        return [self._ready[number] for number in wanted]
+
+    def _order(self, number: int) -> None:
+        if number in self._ready or number in self._coming:
+            return
+        if self._path(number).with_suffix(".json").exists():
+            self._ready[number] = open_packed(self._path(number))
+        else:
+            self._coming[number] = self._pool.submit(self._make, number, self._path(number))
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.npy"
+
+
+def split(patients: Sequence[Patient], recipe: Recipe) -> tuple[list[Patient], list[Patient]]:
+    """Training and held-out patients of the recipe's fold.
+
+    With several folds, patient i belongs to fold i modulo their number and is held out there. With one, every tenth
+    patient is held out, for watching only. The fraction is taken from the training patients, the first ones.
+    """
+    period = recipe.folds if recipe.folds > 1 else 10
+    held_out = [patient for i, patient in enumerate(patients) if i % period == recipe.fold]
+    training = [patient for i, patient in enumerate(patients) if i % period != recipe.fold]
+    if not training:  # a single patient, as in a trial run
+        return list(patients), []
+    kept = max(1, round(recipe.fraction * len(training)))
+    return training[:kept], held_out

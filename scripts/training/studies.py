@@ -1,0 +1,5 @@
+"""x"""
+
+
+def pack_studies(data, folder):
+    raise NotImplementedError
