@@ -108,7 +108,9 @@ def _base_terms(
     return quadratic, (high - low) / (2 * step)
 
 
-def render(model: Model, sequence: Sequence, *, dose: float, b1: Volume | None = None) -> Volume:
+def render(
+    model: Model, sequence: Sequence, *, dose: float, b1: Volume | None = None, background: Volume | None = None
+) -> Volume:
     """Noise-free signal of one sequence.
 
     Parameters
@@ -117,6 +119,8 @@ def render(model: Model, sequence: Sequence, *, dose: float, b1: Volume | None =
         Multiple of the full dose (0 before contrast, 1 after, more for what nobody can inject).
     b1 : (z, y, x)
         Transmit field relative to nominal.
+    background : (z, y, x)
+        Signal outside the dura; plain bone if not given.
 
     Returns
     -------
@@ -127,6 +131,9 @@ def render(model: Model, sequence: Sequence, *, dose: float, b1: Volume | None =
     offset = None if b1 is None else b1 - np.float32(1)
     for name in BASE:
         fraction: Volume = getattr(anatomy, name)
+        if name == "bone" and background is not None:
+            total += fraction * background
+            continue
         concentration = dose * model.base_concentration_mm.get(name, 0.0)
         quadratic, slope = _base_terms(sequence, model.tissues[name], model.agent, concentration)
         if name not in ("wm", "gm"):
