@@ -40,9 +40,9 @@ def load_brain_network(
     is_logit = ensemble.model.manifest.network.head == "logit"
 
     def segment(head_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
-        output = ensemble.predict(head_zyx[None]).mean_zyx
+        output: NDArray[np.floating] = ensemble.predict(head_zyx[None]).mean_zyx
         if is_logit:
             output = 1.0 / (1.0 + np.exp(-np.clip(output, -30, 30)))
-        return output.astype(np.float32)
+        return np.asarray(output, dtype=np.float32)
 
     return segment

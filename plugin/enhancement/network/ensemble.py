@@ -33,6 +33,8 @@ assert {frozenset(m) for m in MIRRORINGS} == {frozenset(c) for n in range(4) for
 class Prediction:
     """Voxel-wise mean and standard deviation over the predictions, in the network's unit scale.
 
+    For a "logit" head that scale is the probability.
+
     Attributes
     ----------
     mean_zyx : (z, y, x), float32
@@ -215,6 +217,8 @@ def _forward(
         x = torch.flip(x, axes).contiguous(memory_format=torch.channels_last_3d)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=data_type is torch.bfloat16):
             y = network(x)
+        if network.head == "logit":
+            y = torch.sigmoid(y)
         return torch.flip(y, axes)[0, 0]
 
 
