@@ -116,15 +116,56 @@ class PreprocessingSettings(_Stage):
 
     brain_extractor: Literal["auto", "hd-bet", "built-in", "none"] = "auto"
     hd_bet_folder: Path | None = None
+    hd_bet_sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="Of checkpoint_final.pth; by default the fetched one's"
+    )
     bias_field: bool = True
     require_flair: bool = False
     require_adc: bool = False
 
 
+class Limit(_Stage):
+    """Beyond `soft` the result carries a warning, beyond `hard` the study is refused; null switches one off."""
+
+    soft: float | None = None
+    hard: float | None = None
+
+
+class GateSettings(_Stage):
+    """Limits of the quality gate; each is measured on simulated failures by scripts/gate_study.py."""
+
+    brain_volume_low_ml: Limit = Limit(soft=950, hard=800)
+    brain_volume_high_ml: Limit = Limit(soft=1900, hard=2000)
+    coverage: Limit = Field(
+        default=Limit(soft=0.97, hard=0.85), description="Least share of the brain that T1 and T1c cover"
+    )
+    coverage_optional: Limit = Field(
+        default=Limit(soft=0.9, hard=None), description="The same of FLAIR and ADC, which may be missing"
+    )
+    atlas_overlap: Limit = Field(default=Limit(soft=0.9, hard=0.8), description="Least Dice with the atlas' brain")
+    agreement: Limit = Field(
+        default=Limit(soft=3.0, hard=2.0), description="Least ratio of mutual information to that of wrong poses"
+    )
+    enhancement: Limit = Field(
+        default=Limit(soft=0.5, hard=0.25), description="Least brightening of vessels and dura by contrast, brain SDs"
+    )
+    identical: Limit = Field(default=Limit(soft=0.999, hard=0.9999), description="Largest correlation of T1 and T1c")
+    noise: Limit = Field(default=Limit(soft=0.12, hard=0.25), description="Largest noise, in brain means")
+    ghosting: Limit = Field(
+        default=Limit(soft=0.10, hard=0.25), description="Largest signal of the air, in brain means"
+    )
+    clipped: Limit = Field(
+        default=Limit(soft=0.005, hard=0.05), description="Largest share of the brain beyond the scale"
+    )
+    spread: Limit = Field(
+        default=Limit(soft=0.25, hard=1.0), description="Largest spread of the ensemble in the brain, brain SDs"
+    )
+
+
 class OutputSettings(_Stage):
     """What is written, and how it calls itself."""
 
-    native_method: Literal["residual", "resampled"] = "residual"
+    native_method: Literal["residual", "resampled", "detail"] = "detail"
     store_adc: bool = True
     series_description: Annotated[str, Field(min_length=1, max_length=64)] = "T1c-pro AI-enhanced, not acquired"
     adc_series_description: Annotated[str, Field(min_length=1, max_length=64)] = "ADC computed from DWI"
@@ -228,6 +269,7 @@ class Settings(_Stage):
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()
+    gate: GateSettings = GateSettings()
     output: OutputSettings = OutputSettings()
     ledger: LedgerSettings = LedgerSettings()
     queue: QueueSettings = QueueSettings()

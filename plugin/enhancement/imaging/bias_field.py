@@ -15,8 +15,8 @@ _ITERATIONS = (40, 30, 20)
 _COARSEST_MM = 4.0  # voxels of the copy; a thick-slice series is not shrunk along its slices
 
 
-def correct_bias_field(image: sitk.Image, brain: sitk.Image) -> sitk.Image:
-    """Divide a series by its own smooth receive and transmit field.
+def estimate_bias_field(image: sitk.Image, brain: sitk.Image) -> sitk.Image:
+    """Fit the smooth receive and transmit field of a series, to divide the series by.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def correct_bias_field(image: sitk.Image, brain: sitk.Image) -> sitk.Image:
     Returns
     -------
     sitk.Image, float32
-        The same grid; the brain's mean is that of the input.
+        On the same grid, positive. The brain's mean is the same before and after the division.
     """
     positive = sitk.Cast(image > 0, sitk.sitkUInt8) * sitk.Cast(brain > 0, sitk.sitkUInt8)
     shrink = [max(1, min(_SHRINK, round(_COARSEST_MM / spacing))) for spacing in image.GetSpacing()]
@@ -38,9 +38,9 @@ def correct_bias_field(image: sitk.Image, brain: sitk.Image) -> sitk.Image:
     n4.SetMaximumNumberOfIterations(list(_ITERATIONS))
     n4.SetConvergenceThreshold(1e-4)
     n4.Execute(small, mask)
-    field = sitk.Exp(n4.GetLogBiasFieldAsImage(image))
-    corrected = sitk.Cast(image, sitk.sitkFloat32) / sitk.Cast(field, sitk.sitkFloat32)
-    return corrected * (_mean(image, positive) / max(_mean(corrected, positive), 1e-12))
+    field = sitk.Cast(sitk.Exp(n4.GetLogBiasFieldAsImage(image)), sitk.sitkFloat32)
+    corrected = sitk.Cast(image, sitk.sitkFloat32) / field
+    return field * (_mean(corrected, positive) / max(_mean(image, positive), 1e-12))
 
 
 def _mean(image: sitk.Image, mask: sitk.Image) -> float:

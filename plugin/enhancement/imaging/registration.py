@@ -39,6 +39,7 @@ _NEIGHBOUR = np.array([np.radians(10.0)] * 3 + [10.0] * 3)
 _Pose = NDArray[np.float64]  # rotation vector (radians), translation (mm), about the brain's centre
 _Scored = tuple[float, _Pose]
 _MARGIN_MM = 12.0
+_LARGEST_DIFFUSION_MOTION_MM = 30.0  # beyond it the registration went astray, not the patient
 
 
 @dataclass(frozen=True)
@@ -329,3 +330,32 @@ def _window(mask: sitk.Image) -> tuple[list[int], list[int]]:
     first = [max(0, box[i] - margin[i]) for i in range(3)]
     last = [min(mask.GetSize()[i], box[i] + box[i + 3] + margin[i]) for i in range(3)]
     return [b - a for a, b in zip(first, last, strict=True)], first
+
+
+def align_diffusion(images: Sequence[sitk.Image]) -> list[sitk.Image]:
+    """Move every diffusion volume onto the first (b = 0), where the patient moved between them.
+
+    Parameters
+    ----------
+    images : sequence of sitk.Image
+        On one grid, the lowest b-value first.
+
+    Returns
+    -------
+    list of sitk.Image
+        On the same grid. A volume that lies within a third of a voxel keeps its voxels untouched.
+    """
+    fixed = images[0]
+    tissue = sitk.OtsuThreshold(fixed, 0, 1, 64)
+    tissue = sitk.Cast(sitk.BinaryFillhole(sitk.BinaryMorphologicalOpening(tissue, [1, 1, 0])), sitk.sitkUInt8)
+    corners = mask_points(tissue, 20.0)
+    if len(corners) < 10:
+        return list(images)
+    aligned = [fixed]
+    for moving in images[1:]:
+        start = _rigid_transform(np.zeros(6), corners.mean(axis=0))
+        transform = _refine(fixed, tissue, moving, start)
+        moved = np.linalg.norm(_transformer(transform)(corners) - corners, axis=1).mean()
+        still = moved < min(fixed.GetSpacing()) / 3 or moved > _LARGEST_DIFFUSION_MOTION_MM
+        aligned.append(moving if still else resample(moving, fixed, transform, "linear"))
+    return aligned

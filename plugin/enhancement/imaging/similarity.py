@@ -96,7 +96,7 @@ class Similarity:
         if overlap < _SMALLEST_OVERLAP:
             return 0.0
         bins = np.searchsorted(self.edges, values[inside])
-        return _mutual_information(self.fixed_bins[inside], bins) * overlap**0.5
+        return _mutual_information(self.fixed_bins[inside], bins) * float(np.sqrt(overlap))
 
 
 def _sample(array_zyx: NDArray[np.float32], index_xyz: Points) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
