@@ -72,7 +72,8 @@ class TestRoundTrip:
     def test_files_of_an_older_model_are_removed(self, folder):
         """Fewer folds leave no orphan behind, and no half-written file."""
         write_model(folder, manifest(), [network(0).state_dict()])
-        assert sorted(path.name for path in folder.iterdir()) == [
+        found = sorted(path.name for path in folder.iterdir())
+        assert found == ["MODEL_CARD.md", "fold-0.safetensors", "manifest.json"]
             "MODEL_CARD.md",
             "fold-0.safetensors",
             "manifest.json",
