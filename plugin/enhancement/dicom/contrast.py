@@ -24,8 +24,10 @@ def decide_contrast(study: Sequence[SeriesFacts], settings: MatchingSettings) ->
     marks = {
         id(facts): facts.contrast_in_description(settings.contrast_marks, settings.no_contrast_marks) for facts in study
     }
-    injected_s = _injection_s(study, marks)
-    agents = [facts.has_agent for facts in study if facts.images]
+    # A result of ours names the agent of its source and the hour at which it was computed: it tells no injection.
+    acquired = [facts for facts in study if not facts.is_own_output and text(facts.first, "SyntheticData") != "YES"]
+    injected_s = _injection_s(acquired, marks)
+    agents = [facts.has_agent for facts in acquired if facts.images]
     agent_tells = any(agents) and not (all(agents) and len(agents) > 1 and injected_s is not None)
     for facts in study:
         mark = marks[id(facts)]

@@ -176,7 +176,7 @@ def _template(
         setattr(ds, keyword, moment.strftime("%H%M%S.%f"))
     ds.InstanceCreatorUID = digest_uid("creator", origin.SOFTWARE)
     # General Equipment names what produced these objects; the scanner is in Contributing Equipment.
-    ds.Manufacturer = origin.SOFTWARE
+    ds.Manufacturer = ds.ManufacturerModelName = origin.SOFTWARE
     ds.SoftwareVersions = provenance.software_version
     ds.ContentQualification = provenance.content_qualification
     # A source that says so keeps its warnings: text burned in, or a face that was removed before.
@@ -207,7 +207,6 @@ def _describe_enhanced(
     identifier = "".join(c if c.isalnum() else "_" for c in limited(provenance.recipe, 16).upper())
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER", identifier]
     ds.SyntheticData = "YES"
-    ds.ManufacturerModelName = limited(f"{provenance.model_name} {provenance.model_version}".strip(), 64)
     ds.SeriesDescription = limited(provenance.series_description, 64)
     ds.SeriesNumber = _series_number(header, 90)
     ds.DerivationDescription = limited(_enhanced_text(source, other_sources, provenance, pixels), 1024)
@@ -223,7 +222,6 @@ def _describe_adc(ds: Dataset, source: SourceSeries, provenance: Provenance, pix
     ds.ImageType = ["DERIVED", "PRIMARY", "DIFFUSION MAP", "ADC"]
     inherited = any(value(part.header, "SyntheticData") == "YES" for part in flatten(source.slices))
     ds.SyntheticData = "YES" if inherited else "NO"
-    ds.ManufacturerModelName = origin.SOFTWARE
     ds.SeriesDescription = limited(provenance.adc_series_description, 64)
     ds.SeriesNumber = _series_number(header, 91)
     b_values = ", ".join(f"{b:g}" for b in getattr(source, "b_values", ()))
