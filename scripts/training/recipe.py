@@ -162,6 +162,7 @@ BRAIN = Recipe(
     doses=Doses(input_volume="head", target_volume="brain", normalise_target_by="own", dose_factor=1.0),
     loss=LossWeights(dice=1.0, cross_entropy=1.0),
     augmentation=Augmentation(mirror_axes=(2,), bias_field=0.2, noise=(0.0, 0.08), contrast=True),
+    patch=96,
     lesion_patches=0.0,
     steps=1500,
     warm_up=50,

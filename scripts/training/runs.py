@@ -44,7 +44,8 @@ def open_source(plan: RunPlan) -> Source:
     target = target if target.startswith("t1c_") and target != "t1c_low" else "t1c_4"
     if plan.data is None:
         make = partial(make_patient, task=plan.recipe.task, seed=plan.recipe.seed, target=target)
-        return OnTheFly(make, packed, window=plan.simulate)
+        each = 4 if plan.recipe.task == "extract" else 25  # a head takes a second to make, a patient ten
+        return OnTheFly(make, packed, window=plan.simulate, steps_each=each)
     if (plan.data / "index.json").exists():
         pack_cache(plan.data, packed, target)
         return PackedFolder(packed)

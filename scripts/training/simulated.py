@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from simulation import cache
 from simulation.patient import simulate_patient
-
 from training.patients import pack
 
 #: Training seeds begin here; those below are left to test cohorts.

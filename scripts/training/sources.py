@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
@@ -68,7 +69,8 @@ class OnTheFly:
     def __init__(self, make: Make, folder: Path, *, window: int = 20, steps_each: int = 25, processes: int = 1) -> None:
         self._make, self._folder = make, folder
         self._window, self._steps_each = window, steps_each
-        self._pool = ProcessPoolExecutor(processes)
+        # A fork would copy the threads' locks of a process that trains.
+        self._pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
         self._coming: dict[int, Future[None]] = {}
         self._ready: dict[int, Patient] = {}
         folder.mkdir(parents=True, exist_ok=True)

@@ -37,12 +37,8 @@ def load_brain_network(
         If the folder is not what its manifest says.
     """
     ensemble = Ensemble(load_model(folder), device=device, folds=1, mirrorings=mirrorings)
-    is_logit = ensemble.model.manifest.network.head == "logit"
 
     def segment(head_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
-        output: NDArray[np.floating] = ensemble.predict(head_zyx[None]).mean_zyx
-        if is_logit:
-            output = 1.0 / (1.0 + np.exp(-np.clip(output, -30, 30)))
-        return np.asarray(output, dtype=np.float32)
+        return ensemble.predict(head_zyx[None]).mean_zyx
 
     return segment
