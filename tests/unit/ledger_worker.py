@@ -1,0 +1,43 @@
+"""A process that works on a ledger: ``ledger_worker.py URL NAME hold | until-empty``; prints the jobs it holds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugin"))
+
+from enhancement.service.leases import Hold
+from enhancement.service.ledger import Ledger
+from enhancement.service.states import State
+from enhancement.settings import LedgerSettings, QueueSettings
+
+WORK_S = 0.02
+
+
+def main(url: str, name: str, mode: str) -> None:
+    settings = LedgerSettings(url=url, busy_seconds=10.0, synchronous="NORMAL")
+    queue = QueueSettings(lease_seconds=1.0, max_crashes=100, retry_initial_seconds=0.0, breaker_failures=1000)
+    ledger = Ledger(settings, queue, instance=name)
+    ledger.recover(mine=True)
+    waits = 0
+    while waits < 20:
+        job = ledger.claim(name)
+        if job is None:
+            waits += 1
+            time.sleep(0.05)
+            continue
+        waits = 0
+        sys.stdout.write(f"{job.id}\n")
+        sys.stdout.flush()
+        with Hold(ledger, job) as hold:
+            while mode == "hold":
+                hold.progress("holding", 0.5)
+                time.sleep(0.1)
+            time.sleep(WORK_S)
+            hold.finish(State.STORED, result_uids=[f"1.2.{job.id}"])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
