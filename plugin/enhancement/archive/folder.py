@@ -32,7 +32,7 @@ class FolderArchive:
 
     def headers(self, study_id: str = "") -> list[Dataset]:
         """Every DICOM file of the study without pixel data; other files are passed over."""
-        found = [ds for path in self._files(study_id) if (ds := _read(path, pixels=False)) is not None]
+        found: list[Dataset] = [ds for path in self._files(study_id) if (ds := _read(path, pixels=False)) is not None]
         if not found:
             raise ArchiveError(f"no DICOM file was found in {self._source / study_id}", code="NO_DICOM")
         return found

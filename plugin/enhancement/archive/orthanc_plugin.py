@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import orthanc
-
 from enhancement.archive.messages import Answer, Request, problem
 from enhancement.errors import ArchiveError
 
@@ -34,11 +33,7 @@ class OrthancHost:
     """Callbacks, configuration, log and metrics of the Orthanc we run in."""
 
     def __init__(self) -> None:
-        self._change_names = {
-            int(value): name
-            for name in dir(orthanc.ChangeType)
-            if name.isupper() and isinstance(value := getattr(orthanc.ChangeType, name), int)
-        }
+        self._change_names = _names(orthanc.ChangeType)
         self._token: str | None = None
         self._new_status = True
 
@@ -48,10 +43,14 @@ class OrthancHost:
         return found
 
     def on_change(self, callback: Changed) -> None:
-        """Call back with the change's name (``STABLE_STUDY``) and the resource."""
+        """Call back with the change's name and the resource; ``DELETED`` says of what: ``DELETED_STUDY``."""
+        levels = _names(orthanc.ResourceType)
 
-        def changed(change: int, _level: int, resource: str) -> None:
-            callback(self._change_names.get(int(change), str(change)), resource or "")
+        def changed(change: int, level: int, resource: str) -> None:
+            name = self._change_names.get(int(change), str(change))
+            if name == "DELETED":
+                name = f"DELETED_{levels.get(int(level), level)}"
+            callback(name, resource or "")
 
         orthanc.RegisterOnChangeCallback(changed)
 
@@ -124,7 +123,15 @@ class OrthancHost:
             else:
                 return
         output.SetHttpHeader("Content-Type", "application/json")
-        output.SendHttpStatus(answer.status, body, len(body))
+        output.SendHttpStatus(answer.status, body.decode("ascii"), len(body))
+
+
+def _names(enumeration: Any) -> dict[int, str]:
+    return {
+        int(value): name
+        for name in dir(enumeration)
+        if name.isupper() and isinstance(value := getattr(enumeration, name), int)
+    }
 
 
 class SdkTransport:

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 5.0
 RETRY_S = 10.0
-RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED", "NEW_SERIES", "JOB_SUCCESS", "JOB_FAILURE"})
+RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED_STUDY", "DELETED_SERIES"})
 
 
 class Host(Protocol):

@@ -1,0 +1,267 @@
+"""All parts of the service put together, and the thread that keeps them in step with Orthanc."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import SecretStr
+
+from enhancement.archive.messages import Answer, Request
+from enhancement.archive.orthanc_rest import HttpTransport, OrthancArchive, Transport
+from enhancement.errors import EnhancementError, LedgerError
+from enhancement.service import logs
+from enhancement.service.engine import Engine
+from enhancement.service.health import Health, Light
+from enhancement.service.intake import Intake
+from enhancement.service.ledger import Ledger
+from enhancement.service.metrics import Metrics
+from enhancement.service.operations import Operations
+from enhancement.service.plugin import Host
+from enhancement.service.processing import Outcome
+from enhancement.service.reconcile import Reconciler
+from enhancement.service.results import Results
+from enhancement.service.routes import Router
+from enhancement.service.states import Finished
+from enhancement.service.store import OrthancStore
+from enhancement.service.worker import Worker
+from enhancement.settings import SECTION, Settings, parse_settings
+
+log = structlog.get_logger("enhancement")
+
+TICK_S = 0.5
+SLOW_TICK_S = 5.0
+STOP_S = 4.0
+# Orthanc looks for stable studies about once a second; a loaded machine may take longer.
+STABLE_SLACK_S = 5.0
+FAULT_S = 2.0
+LOOKS_PER_TICK = 4
+
+Event = tuple[str, str]
+
+
+class Component:
+    """The service of one Orthanc.
+
+    Parameters
+    ----------
+    host : Host
+        The Orthanc process.
+    root : Path
+        Where relative paths of the settings start.
+    stop : Event
+        Set when Orthanc stops.
+
+    Raises
+    ------
+    SettingsError, LedgerError
+        The service then cannot be; Orthanc serves on and the status says why.
+    """
+
+    def __init__(self, host: Host, root: Path, *, stop: threading.Event) -> None:
+        logs.configure(host.log)
+        configuration = host.configuration()
+        self._stop = stop
+        self._settings = parse_settings(configuration.get(SECTION, {}))
+        self._stable_age_s = float(configuration.get("StableAge", 60))
+        self.health = Health()
+        self._storage = Path(configuration.get("StorageDirectory", "OrthancStorage")).resolve()
+        self._ledger = open_ledger(self._settings, configuration, self._storage)
+        self._archive = OrthancArchive(_transport(host, configuration))
+        self._generation = self._ledger.generation
+        self._reconciler = Reconciler(
+            self._ledger,
+            OrthancStore(self._archive),
+            settle_s=self._stable_age_s + STABLE_SLACK_S,
+            recent_s=self._settings.reconciliation.list_days * 86400.0,
+        )
+        self._results = Results(self._ledger, self._archive, self._settings)
+        self._metrics = Metrics(host.metric, self._ledger, self.health)
+        engines = [Engine(self._settings, root, device, self.health) for device in self._settings.model.devices]
+        self._workers = [self._worker(engine) for engine in engines]
+        self._intake = Intake(self._ledger, self._archive, engines[0], self._settings, self._reconciler.look_begins)
+        operations = Operations(
+            settings=self._settings,
+            ledger=self._ledger,
+            archive=self._archive,
+            lookup=host.sdk_transport(),
+            intake=self._intake,
+            engine=engines[0],
+            workers=self._workers,
+            results=self._results,
+            health=self.health,
+        )
+        # As Orthanc decides it: where nothing is said, remote access brings authentication with it.
+        remote = bool(configuration.get("RemoteAccessAllowed", False))
+        authenticated = bool(configuration.get("AuthenticationEnabled", remote))
+        self._router = Router(operations, self._settings.access, authenticated=authenticated)
+        self._warn_of_open_doors(remote=remote, authenticated=authenticated)
+
+    def answer(self, request: Request) -> Answer:
+        """Answer a REST request."""
+        return self._router.answer(request)
+
+    def run(self, events: queue.SimpleQueue[Event]) -> None:
+        """Serve until Orthanc stops."""
+        if self._settings.enabled:
+            for worker in self._workers:
+                worker.start()
+        else:
+            self.health.report("settings", Light.YELLOW, "DISABLED", "Enhancement is switched off.", "Set Enabled.")
+        started = False
+        slow = 0.0
+        while not self._stop.is_set():
+            if not started or self._generation != self._ledger.generation:
+                started = self._guarded(self._take_up)
+            self._guarded(partial(self._take, events))
+            if self._settings.enabled:
+                self._guarded(self._look)
+            if time.monotonic() - slow > SLOW_TICK_S:
+                slow = time.monotonic()
+                self._guarded(self._keep_house)
+        for worker in self._workers:
+            worker.wake()
+        deadline = time.monotonic() + STOP_S
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+        self._ledger.close()
+
+    def _guarded(self, step: Callable[[], Any]) -> bool:
+        """Run one step; a fault is reported once and does not end the thread. Whether it went well."""
+        name = getattr(step, "__name__", "taking events")
+        try:
+            step()
+        except LedgerError as error:
+            self._report("ledger", Light.RED, error)
+        except EnhancementError as error:
+            self._report(name, Light.YELLOW, error)
+        except Exception as error:  # the last frame of this thread
+            fault = EnhancementError(f"unexpected {type(error).__name__} in {name}", advice="See Orthanc's log.")
+            if self._report(name, Light.YELLOW, fault):
+                log.error("unexpected fault", exc_info=True)
+        else:
+            self.health.clear("ledger")
+            self.health.clear(name)
+            return True
+        self._stop.wait(FAULT_S)
+        return False
+
+    def _report(self, part: str, light: Light, error: EnhancementError) -> bool:
+        news = self.health.report(part, light, error.code, error.message, error.advice)
+        if news:
+            log.error("fault", part=part, code=error.code, reason=error.message)
+        return news
+
+    def _take(self, events: queue.SimpleQueue[Event]) -> None:
+        try:
+            kind, resource = events.get(timeout=TICK_S)
+        except queue.Empty:
+            return
+        try:
+            self._handle(kind, resource)
+        except LedgerError:
+            events.put((kind, resource))  # not lost: written down as soon as the ledger can be written
+            raise
+
+    def _handle(self, kind: str, resource: str) -> None:
+        if kind == "STABLE_STUDY" and self._settings.enabled and self._settings.automatic:
+            self._ledger.inbox.notice(resource)
+        elif kind == "DELETED_STUDY":
+            self._ledger.study_deleted(resource)
+        elif kind == "DELETED_SERIES":
+            self._results.deleted(resource)
+
+    def _look(self) -> None:
+        for arrival in self._ledger.inbox.waiting(limit=LOOKS_PER_TICK):
+            if self._stop.is_set():
+                return
+            if self._intake.look(arrival):
+                for worker in self._workers:
+                    worker.wake()
+
+    def _take_up(self) -> None:
+        """Begin where this Orthanc ended, or with a ledger that was put in the place of a lost one."""
+        generation = self._ledger.generation
+        if self._settings.enabled and self._settings.automatic:
+            self._reconciler.start()
+        else:
+            self._ledger.recover(mine=True)
+        self._generation = generation
+
+    def _keep_house(self) -> None:
+        for worker in self._workers:
+            if self._settings.enabled:
+                worker.supervise()
+        breaker = self._ledger.circuit()
+        if str(breaker.circuit) == "CLOSED":
+            self.health.clear("circuit")
+        else:
+            message = f"the last {breaker.failures} jobs failed with {breaker.code}"
+            advice = "Mend the cause; meanwhile one job is tried at a time."
+            self.health.report("circuit", Light.RED, "CIRCUIT_OPEN", message, advice)
+        self._metrics.publish()
+        if self._settings.enabled and self._settings.automatic:
+            self._reconciler.sweep()
+
+    def _worker(self, engine: Engine) -> Worker:
+        return Worker(
+            engine.device,
+            ledger=self._ledger,
+            archive=self._archive,
+            engine=engine,
+            settings=self._settings,
+            health=self.health,
+            stop=self._stop,
+            storage=self._storage,
+            stored=self._stored,
+        )
+
+    def _stored(self, finished: Finished, outcome: Outcome) -> None:
+        self._metrics.note_stages(outcome.stage_seconds)
+        self._results.stored(finished, outcome)
+
+    def _warn_of_open_doors(self, *, remote: bool, authenticated: bool) -> None:
+        if remote and not authenticated:
+            self.health.report(
+                "doors",
+                Light.YELLOW,
+                "NO_AUTHENTICATION",
+                "Remote access is allowed without a password.",
+                "Set AuthenticationEnabled and RegisteredUsers.",
+            )
+
+
+def open_ledger(settings: Settings, configuration: dict[str, Any], storage: Path) -> Ledger:
+    """The ledger that the settings name; by default a file in Orthanc's storage folder."""
+    chosen = settings.ledger
+    if chosen.url is None:
+        storage.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{storage / 'enhancement-ledger.db'}"
+        chosen = chosen.model_copy(update={"url": SecretStr(url)})
+    return Ledger(chosen, settings.queue, instance=_instance(configuration, storage))
+
+
+def _instance(configuration: dict[str, Any], storage: Path) -> str:
+    """A name of this Orthanc that survives its restart and that no other one has."""
+    named = configuration.get("DatabaseServerIdentifier")
+    if named:
+        return str(named)[:128]
+    place = f"{socket.gethostname()}:{storage}:{configuration.get('HttpPort', 8042)}"
+    return hashlib.sha256(place.encode()).hexdigest()[:16]
+
+
+def _transport(host: Host, configuration: dict[str, Any]) -> Transport:
+    """HTTP where Orthanc has a plain door, because it leaves the GIL alone; else the SDK."""
+    if configuration.get("HttpServerEnabled", True) and not configuration.get("SslEnabled", False):
+        port = int(configuration.get("HttpPort", 8042))
+        return HttpTransport(f"http://127.0.0.1:{port}", authorization=host.authorization)
+    transport: Transport = host.sdk_transport()
+    return transport

@@ -1,0 +1,226 @@
+"""One thread per device: claim a job, do it, say how it ended.
+
+Nothing that a job does can end the thread; whatever it raises becomes a state of the job, with a reason.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from enhancement.archive.orthanc_rest import OrthancArchive
+from enhancement.errors import (
+    ArchiveError,
+    Cancelled,
+    EnhancementError,
+    InputError,
+    LedgerError,
+    OutOfMemory,
+    StageError,
+    WeightsMismatch,
+    WeightsMissing,
+)
+from enhancement.service.engine import Engine
+from enhancement.service.health import Health, Light
+from enhancement.service.leases import Hold
+from enhancement.service.ledger import Ledger
+from enhancement.service.processing import Outcome, check_room, process
+from enhancement.service.states import Finished, JobRow, State
+from enhancement.settings import Settings
+
+log = structlog.get_logger("enhancement.worker")
+
+IDLE_S = 1.0
+LEDGER_RETRY_S = 5.0
+STUCK_FACTOR = 1.5
+
+# Errors that no second try can mend: a person has to act, then retry by hand.
+_FINAL = (WeightsMissing, WeightsMismatch)
+_GONE = frozenset({"STUDY_GONE", "SOURCE_GONE", "SERIES_GONE"})
+
+Stored = Callable[[Finished, Outcome], None]
+
+
+class JobTimeout(StageError):
+    """The watchdog ended the job."""
+
+    default_code = "TIMEOUT"
+    default_advice = "Raise ContrastEnhancement.Limits.JobSeconds, or look for what slows this machine down."
+
+
+class Worker:
+    """Works off the ledger on one device.
+
+    Parameters
+    ----------
+    storage : Path
+        Orthanc's storage folder; without room there a job does not begin.
+    stored : callable
+        Told of every stored result, after the ledger; delivery and the audit record hang on it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        ledger: Ledger,
+        archive: OrthancArchive,
+        engine: Engine,
+        settings: Settings,
+        health: Health,
+        stop: threading.Event,
+        storage: Path,
+        stored: Stored,
+    ) -> None:
+        self.name = name
+        self.current: tuple[JobRow, float] | None = None
+        self.progress: tuple[str, float] = ("", 0.0)
+        self._ledger = ledger
+        self._archive = archive
+        self._engine = engine
+        self._settings = settings
+        self._health = health
+        self._stop = stop
+        self._storage = storage
+        self._stored = stored
+        self._wake = threading.Event()
+        self._thread = self._make_thread()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be a new job."""
+        self._wake.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread ended in time."""
+        self._wake.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def supervise(self) -> None:
+        """Replace a thread that died; report one that no longer comes back to us."""
+        if not self._thread.is_alive() and not self._stop.is_set() and self._thread.ident is not None:
+            log.error("worker thread died and is replaced", worker=self.name)
+            self.current = None
+            self._thread = self._make_thread()
+            self._thread.start()
+        current = self.current
+        limit = self._settings.limits.job_seconds * STUCK_FACTOR
+        part = f"worker {self.name}"
+        if current is not None and time.monotonic() - current[1] > limit:
+            message = f"job {current[0].id} has run for more than {limit:.0f} s and does not react"
+            self._health.report(part, Light.RED, "WORKER_STUCK", message, "Restart Orthanc; the job is taken up again.")
+        else:
+            self._health.clear(part)
+
+    def _make_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name=f"enhancement-{self.name}", daemon=True)
+
+    def _run(self) -> None:
+        if self._settings.preload:
+            self._preload()
+        while not self._stop.is_set():
+            try:
+                job = self._ledger.claim(self.name)
+                self._health.clear("ledger")
+                if job is not None:
+                    self._work(job)
+                else:
+                    self._wake.wait(IDLE_S)
+                    self._wake.clear()
+            except LedgerError as error:
+                self._health.report("ledger", Light.RED, error.code, error.message, error.advice)
+                self._stop.wait(LEDGER_RETRY_S)
+            except Exception as error:  # the worker's last frame: nothing may end the thread
+                log.error("worker fault", worker=self.name, error=type(error).__name__, exc_info=True)
+                self._stop.wait(LEDGER_RETRY_S)
+
+    def _preload(self) -> None:
+        try:
+            self._engine.load()
+        except Exception as error:  # reported as red by the engine; every job will say it again
+            log.warning("weights not ready", error=type(error).__name__, reason=str(error))
+
+    def _work(self, job: JobRow) -> None:
+        structlog.contextvars.bind_contextvars(job=job.id, study=job.study_id)
+        started = time.monotonic()
+        self.current, self.progress = (job, started), ("starting", 0.0)
+        try:
+            with Hold(self._ledger, job, stop=self._stop) as hold:
+                self._attempt(job, hold, started)
+        finally:
+            self.current = None
+            structlog.contextvars.clear_contextvars()
+
+    def _attempt(self, job: JobRow, hold: Hold, started: float) -> None:
+        deadline = started + self._settings.limits.job_seconds
+
+        def progress(stage: str, fraction: float) -> None:
+            self.progress = (stage, fraction)
+            hold.progress(stage, fraction)
+            if time.monotonic() > deadline:
+                raise JobTimeout(
+                    f"the job was still in stage {stage!r} after {self._settings.limits.job_seconds:.0f} s"
+                )
+
+        try:
+            check_room(self._settings, self._storage)
+            outcome = process(
+                job, self._archive, self._engine, self._settings, progress, superseded=self._superseded(job)
+            )
+            finished = self._ledger.finish(
+                job, State.STORED, result_uids=outcome.result_uids, audit=outcome.audit, reason=outcome.note
+            )
+        except Cancelled as error:
+            self._cancelled(job, error)
+        except EnhancementError as error:
+            self._ended_badly(job, error)
+        except MemoryError:
+            self._ended_badly(job, OutOfMemory("this machine has no memory left for the job"))
+        except Exception as error:  # a fault of ours or of a library: tried again, then a dead letter
+            log.error("unexpected fault", error=type(error).__name__, exc_info=True)
+            advice = "See the traceback in Orthanc's log; report it as a fault."
+            self._ended_badly(
+                job, EnhancementError(f"unexpected {type(error).__name__} in stage {self.progress[0]!r}", advice=advice)
+            )
+        else:
+            seconds = round(time.monotonic() - started, 1)
+            log.warning("stored", seconds=seconds, results=list(outcome.result_uids), note=outcome.note)
+            self._stored(finished, outcome)
+
+    def _superseded(self, job: JobRow) -> str | None:
+        """The enhanced series that the study holds from other inputs, another model or other settings."""
+        stored = self._ledger.records.jobs(study_id=job.study_id, states=[State.STORED])
+        return next((old.result_uids[0] for old in stored if old.recipe == job.recipe and old.result_uids), None)
+
+    def _study_is_gone(self, job: JobRow) -> bool:
+        return not self._archive.exists(f"/studies/{job.study_id}")
+
+    def _cancelled(self, job: JobRow, error: Cancelled) -> None:
+        if error.code == "LEASE_LOST":
+            log.warning("lease lost", reason=error.message)
+        elif error.code == "STOPPING":
+            self._ledger.release(job)
+        else:
+            self._ledger.finish(job, State.CANCELLED)
+            log.warning("cancelled")
+
+    def _ended_badly(self, job: JobRow, error: EnhancementError) -> None:
+        """Write down the end; what the reader of job and log gets is one sentence and one advice."""
+        words: dict[str, Any] = {"code": error.code, "reason": error.message, "advice": error.advice}
+        if isinstance(error, ArchiveError) and error.code in _GONE and self._study_is_gone(job):
+            self._ledger.study_deleted(job.study_id)
+            self._ledger.finish(job, State.CANCELLED)
+            log.warning("study deleted while its job ran")
+            return
+        refused = isinstance(error, InputError)
+        final = isinstance(error, _FINAL)
+        ended = self._ledger.finish(job, State.REJECTED if refused else State.FAILED, final=final, **words).job
+        log.warning("refused" if refused else "failed", state=str(ended.state), **words)
