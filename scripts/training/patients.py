@@ -94,8 +94,9 @@ def pack(
     scale = {name: 1.0 / max(float(array[brain].mean()), 1e-12) for name, array in volumes.items()}
     scaled = {name: np.asarray(a, np.float32) * scale[units.get(name, name)] for name, a in volumes.items()}
     statistics = {
-        mask_name: {name: measure(array, mask) for name, array in scaled.items()} for mask_name, mask in masks.items()
-    }
+        mask_name: {name: measure(a, mask & (a > 0) if name == "adc" else mask) for name, a in scaled.items()}
+        for mask_name, mask in masks.items()
+    }  # an ADC of zero is no measurement, here as in the plugin's preprocessing
     stack: dict[str, NDArray[np.floating]] = dict(scaled)
     stack.update({name: mask.astype(np.float16) for name, mask in masks.items()})
     centres: tuple[tuple[int, int, int], ...] = ()

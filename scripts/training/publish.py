@@ -122,6 +122,8 @@ def model_card(manifest: Manifest, recipe: Recipe, checkpoints: Sequence[Checkpo
     terms = ", ".join(f"{k} {v:g}" for k, v in recipe.loss.model_dump().items() if v and k != "difference_threshold")
     patch = f"cubes of {recipe.patch} voxels" if recipe.patch else "whole volumes"
     task = _TASKS[recipe.task].format(factor=recipe.doses.dose_factor, **recipe.doses.model_dump())
+    roles = ", ".join(c.role for c in recipe.inputs)
+    optional = ", ".join(c.role for c in recipe.inputs if not c.required) or "none"
     return f"""# {manifest.name} {manifest.version}
 
 {task}
@@ -130,11 +132,12 @@ Research software. Not a medical device; no reader has judged its images, no pat
 
 ## How it was trained
 
-- Network: residual 3D U-Net, {recipe.channels} channels, {recipe.levels} levels, head "{recipe.head}"; {len(checkpoints)} network(s), inputs {", ".join(c.role for c in recipe.inputs)}.
-- Data: {data}
-- Loss: {terms}; Adam at {recipe.learning_rate:g} (decay: {recipe.decay}), batch {recipe.batch}, {patch}, precision {recipe.precision}.
+- Network: residual 3D U-Net, {recipe.channels} channels, {recipe.levels} levels, head "{recipe.head}".
+- {len(checkpoints)} network(s), {manifest.network.in_channels} input(s): {roles}. May be missing: {optional}.
+- Data: {data}.
+- Loss: {terms}.
+- Adam at {recipe.learning_rate:g} (decay: {recipe.decay}), batch {recipe.batch}, {patch}, {recipe.precision}.
 - Augmentation: {_augmentation(recipe)}
-- Inputs that may be missing: {", ".join(c.role for c in recipe.inputs if not c.required) or "none"}.
 
 | network | seed | steps | minutes | validation (held-out patients of the same simulator or folder) |
 |-|-|-|-|-|
@@ -154,13 +157,14 @@ _TASKS = {
     "extract": "Finds the brain in a head of any MR contrast, at the resolution of its grid.",
 }
 _LIMITS = {
-    "enhance": """- It cannot show what the measured T1c doesn't hold: a lesion that took up no contrast agent stays as it is.
-- Trained on simulated patients only, unless the data above say otherwise: anatomy after surgery, haemorrhage, children, 7 T,
-  motion and metal are known to it, if at all, in a simplified form.
+    "enhance": """- It cannot show what the measured T1c doesn't hold: a lesion that took up no agent stays as it is.
+- Trained on simulated patients only, unless the data above say otherwise: anatomy after surgery, haemorrhage,
+  children, 7 T, motion and metal are known to it, if at all, in a simplified form.
 - Amplifies vessels, dura, choroid plexus and pituitary as well as lesions, and whatever a misregistration of T1 and T1c
   makes look like enhancement.
 - Intensities of the result are not a measured concentration.""",
-    "extract": """- Trained on simulated heads: large resections, craniectomies, children and heads cut by the field of view may fail.
+    "extract": """- Trained on simulated heads: large resections, craniectomies, children and heads cut by the field of view
+  may fail.
 - Its edge is as sharp as its grid; it is made for normalisation and registration, not for volumetry.""",
 }
 

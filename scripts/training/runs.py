@@ -17,6 +17,9 @@ from training.sources import OnTheFly, PackedFolder, Source
 from training.studies import pack_studies
 from training.trainer import RunSettings, Trainer
 
+#: The extractor that real studies with a skull go through.
+BRAIN_WEIGHTS = Path(__file__).resolve().parents[2] / "model_weights" / "brain"
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -50,7 +53,7 @@ def open_source(plan: RunPlan) -> Source:
         pack_cache(plan.data, packed, target)
         return PackedFolder(packed)
     if not any(plan.data.glob("*.npy")):
-        pack_studies(plan.data, packed)
+        pack_studies(plan.data, packed, brain_weights=BRAIN_WEIGHTS)
         return PackedFolder(packed)
     return PackedFolder(plan.data)
 

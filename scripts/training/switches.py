@@ -18,8 +18,8 @@ def change(preset: str, switches: Sequence[str]) -> Recipe:
     ----------
     preset : str
     switches : sequence of str
-        ``steps=100``, ``loss.ssim=0.1``, ``doses.target_volume=t1c_2``, ``patch=none``; ``inputs=T1,T1C`` keeps a subset,
-        ``dropout.FLAIR=0.3`` changes one input's.
+        ``steps=100``, ``loss.ssim=0.1``, ``doses.target_volume=t1c_2``, ``patch=none``; ``inputs=T1,T1C`` keeps a
+        subset, ``dropout.FLAIR=0.3`` changes one input's.
 
     Raises
     ------

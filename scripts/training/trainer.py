@@ -25,7 +25,7 @@ from training.sources import Source, split
 
 #: Called after each step with the step, the loss and whether a validation was run.
 Report = Callable[[int, float, dict[str, float] | None], None]
-#: A choice of what a resumed run may change without being another run.
+#: What a resumed run may change without being another run.
 _MAY_CHANGE = {"steps", "precision"}
 
 
@@ -82,6 +82,7 @@ class Trainer:
 
     def _begin(self, start: Path | None) -> None:
         training, _ = split(self.source.patients(0), self.recipe)
+        check_volumes(self.recipe, training)
         self.limits = find_limits(self.recipe, training)
         if start is not None:
             found = checkpoints.load(start)
@@ -220,6 +221,25 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     if recipe.decay == "cosine":
         rate *= 0.505 + 0.495 * math.cos(math.pi * min(step / recipe.steps, 1.0))
     return rate
+
+
+def check_volumes(recipe: Recipe, patients: Sequence[Patient]) -> None:
+    """Refuse patients without the volumes that the recipe learns from.
+
+    Raises
+    ------
+    ValueError
+        Naming what is missing; an optional input may be missing, the input dose and the target may not.
+    """
+    needed = {recipe.doses.input_volume, recipe.doses.target_volume}
+    needed |= {channel.role.lower() for channel in recipe.inputs[:-1] if channel.required}
+    for patient in patients:
+        lacking = sorted(needed.difference(patient.names))
+        if lacking:
+            raise ValueError(
+                f"patient {patient.identity} lacks {', '.join(lacking)}; --set doses.input_volume and "
+                f"doses.target_volume name what there is ({', '.join(patient.names)})"
+            )
 
 
 def find_limits(recipe: Recipe, patients: Sequence[Patient]) -> dict[str, tuple[float, float]]:
