@@ -3,16 +3,18 @@
 What it does is fixed; its few numbers were set on T1c images of simulated development patients, never on an
 enhanced image:
 
-1. The image over its brain median, minus the T1 carried to the same scale tissue by tissue (median of the
-   image in each quantile bin of the T1), minus what varies slower than 15 mm: what is brighter than the
-   tissue should be. T1-bright blood, fat and melanin vanish here, and so does a difference of gain.
-2. Scale-space maxima of the normalised Laplacian of Gaussian, for diameters of 2 to 35 mm. The response is in
-   units of the contrast that a sphere of the matched size has to its surroundings, 1 = the brain's median.
-3. A blob counts if its contrast exceeds both a fixed threshold of visibility and five robust standard
-   deviations of the response at its scale, so that both contrast and noise decide, as for a person.
+1. The image over its brain median, and the *excess*: that minus the T1 carried to the same scale tissue by
+   tissue (median of the image in each quantile bin of the T1) and minus what varies slower than 15 mm.
+   T1-bright blood, fat and melanin vanish in the excess, and so does a difference of gain.
+2. The normalised Laplacian of Gaussian of both, for diameters of 2.5 to 27 mm, in units of the contrast that a
+   sphere of the matched size has to its surroundings (1 = the brain's median). A blob's contrast is the lesser
+   of the two: what is a lesion is brighter than its surroundings *and* brighter than before. White matter of
+   a thin gyrus is bright only in the image, an edge that moved only in the excess.
+3. A maximum of that contrast over place counts if it exceeds both a threshold of visibility and five robust
+   standard deviations of it at its scale, so that both contrast and noise decide, as for a person.
 4. Vessels and dura go by shape: at a blob's own scale the weakest of the three second derivatives must be at
-   least a given part of the strongest. Small blobs wholly surrounded by CSF (choroid plexus, vessels in
-   sulci, pituitary stalk) go as well.
+   least a given part of the strongest. What lies in the ventricles (dark T1, closed over 4 mm, deeper than
+   12 mm) is plexus, and a small blob mostly surrounded by CSF is a vessel: both go.
 5. A blob that touches a higher-ranking one (contrast x square root of diameter) is part of it.
 """
 
@@ -54,7 +56,7 @@ class ReaderSettings:
     blobness: float = 0.30
     csf_shell: float = 0.5
     small_mm: float = 12.0
-    diameters_mm: tuple[float, ...] = (2.5, 3.3, 4.4, 5.9, 7.8, 10.4, 13.9, 18.5, 24.6, 32.8)
+    diameters_mm: tuple[float, ...] = (2.5, 3.7, 5.4, 8.0, 12.0, 18.0, 27.0)
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,20 @@ def read_lesions(
     Detections, strongest first.
     """
     settings = settings or ReaderSettings()
-    excess, csf = enhancement_map(image, t1, brain, spacing_zyx_mm)
-    found: list[tuple[Detection, NDArray[np.intp]]] = []
+    window = _box(brain)
+    normal = np.where(brain, image, 0)[window].astype(np.float32) / np.float32(np.median(image[brain]))
+    # Air is set to the brain's median: the brain's edge is not to be a blob's edge.
+    inside = brain[window]
+    normal = np.where(inside, normal, 1).astype(np.float32)
+    excess, csf = enhancement_map(image[window], t1[window], inside, spacing_zyx_mm)
+    around = _Surroundings(csf | ~inside, _ventricles(csf, inside, spacing_zyx_mm), spacing_zyx_mm)
+    found: list[Detection] = []
     for diameter in settings.diameters_mm:
-        found.extend(_maxima(excess, brain, diameter, spacing_zyx_mm, settings))
-    kept = _suppress([item for item in found if _is_lesion(item, excess, csf, brain, spacing_zyx_mm, settings)])
+        for mark, voxel in _maxima(normal, excess, inside, diameter, spacing_zyx_mm, settings):
+            if around.is_lesion(voxel, diameter, settings):
+                found.append(mark)
+    offset = [part.start * step for part, step in zip(window, spacing_zyx_mm, strict=True)]
+    kept = [_moved(mark, offset) for mark in _suppress(found)]
     return sorted(kept, key=lambda mark: -mark.score)
 
 
@@ -127,24 +138,30 @@ def enhancement_map(image: Volume, t1: Volume, brain: Mask, spacing_zyx_mm: Spac
 
 
 def _maxima(
-    excess: Volume, brain: Mask, diameter_mm: float, spacing_zyx_mm: Spacing, settings: ReaderSettings
+    normal: Volume, excess: Volume, brain: Mask, diameter_mm: float, spacing_zyx_mm: Spacing, settings: ReaderSettings
 ) -> list[tuple[Detection, NDArray[np.intp]]]:
-    """Maxima of one scale, each with its voxel in `excess`; large scales on a coarser grid."""
+    """Blob-shaped maxima of one scale, each with its voxel; large scales on a coarser grid."""
     factor = [max(1, int(diameter_mm / (5 * step))) for step in spacing_zyx_mm]
-    coarse_step = tuple(step * f for step, f in zip(spacing_zyx_mm, factor, strict=True))
-    response = sphere_response(_block_mean(excess, factor), diameter_mm, coarse_step)  # type: ignore[arg-type]
-    inside_brain = _block_mean(brain.astype(np.float32), factor) > 0.5
-    inside = response[inside_brain]
-    noise = 1.4826 * float(np.median(np.abs(inside - np.median(inside))))
+    step: Spacing = tuple(s * f for s, f in zip(spacing_zyx_mm, factor, strict=True))  # type: ignore[assignment]
+    smooth = _smooth(_block_mean(excess, factor), diameter_mm, step)
+    contrast = np.minimum(
+        _laplacian_contrast(smooth, diameter_mm, step),
+        sphere_response(_block_mean(normal - 1, factor), diameter_mm, step),
+    )
+    inside = _block_mean(brain.astype(np.float32), factor) > 0.5
+    noise = 1.4826 * float(np.median(np.abs(contrast[inside] - np.median(contrast[inside]))))
     least = max(settings.threshold, settings.noise_factor * noise)
-    peak = (response >= least) & (ndimage.maximum_filter(response, size=3) == response) & inside_brain
+    high = (contrast >= least) & inside
+    peak = high & (ndimage.maximum_filter(contrast, size=3) == contrast)
     marks = []
     for index in np.argwhere(peak):
+        if blobness(smooth, index, step) < settings.blobness:
+            continue
         # The centre of a block of f voxels lies (f - 1) / 2 voxels beyond its first one.
-        place = [f * i + (f - 1) / 2 for f, i in zip(factor, _refine(response, index), strict=True)]
+        place = [f * i + (f - 1) / 2 for f, i in zip(factor, _refine(contrast, index), strict=True)]
         centre = (place[0] * spacing_zyx_mm[0], place[1] * spacing_zyx_mm[1], place[2] * spacing_zyx_mm[2])
-        voxel = np.minimum(np.rint(place).astype(np.intp), np.asarray(excess.shape) - 1)
-        marks.append((Detection(centre, diameter_mm, float(response[tuple(index)])), voxel))
+        voxel = np.clip(np.rint(place).astype(np.intp), 0, np.asarray(excess.shape) - 1)
+        marks.append((Detection(centre, diameter_mm, float(contrast[tuple(index)])), voxel))
     return marks
 
 
@@ -158,17 +175,24 @@ def _block_mean(volume: Volume, factor: list[int]) -> Volume:
     return np.asarray(padded.reshape(shape).mean(axis=(1, 3, 5)), dtype=np.float32)
 
 
-def sphere_response(excess: Volume, diameter_mm: float, spacing_zyx_mm: Spacing) -> Volume:
+def sphere_response(volume: Volume, diameter_mm: float, spacing_zyx_mm: Spacing) -> Volume:
     """Contrast of the best sphere of one diameter at every voxel (normalised Laplacian of Gaussian)."""
-    sigma_mm = diameter_mm / (2 * np.sqrt(3))
-    sigma = [sigma_mm / step for step in spacing_zyx_mm]
-    smooth = ndimage.gaussian_filter(excess, sigma, mode="constant", truncate=3.5)
+    return _laplacian_contrast(_smooth(volume, diameter_mm, spacing_zyx_mm), diameter_mm, spacing_zyx_mm)
+
+
+def _smooth(volume: Volume, diameter_mm: float, spacing_zyx_mm: Spacing) -> Volume:
+    sigma = [diameter_mm / (2 * np.sqrt(3)) / step for step in spacing_zyx_mm]
+    return np.asarray(ndimage.gaussian_filter(volume, sigma, mode="constant", truncate=3.0))
+
+
+def _laplacian_contrast(smooth: Volume, diameter_mm: float, spacing_zyx_mm: Spacing) -> Volume:
     total = np.zeros_like(smooth)
     for axis, step in enumerate(spacing_zyx_mm):
         total += ndimage.correlate1d(smooth, [1.0, -2.0, 1.0], axis=axis, mode="constant") / step**2
     # On the grid the second difference sees a Gaussian wider by 1/12 voxel variance each way; at 2.5 mm this
-    # and the partial volume lower the response by a tenth, equally for every image read.
-    return np.asarray(-(sigma_mm**2) * total / _SPHERE_RESPONSE, dtype=np.float32)
+    # and the partial volume lower the response, equally for every image read.
+    variance_mm2 = (diameter_mm / (2 * np.sqrt(3))) ** 2
+    return np.asarray(-variance_mm2 * total / _SPHERE_RESPONSE, dtype=np.float32)
 
 
 def _refine(response: Volume, index: NDArray[np.intp]) -> list[float]:
@@ -187,64 +211,93 @@ def _refine(response: Volume, index: NDArray[np.intp]) -> list[float]:
     return place
 
 
-def _is_lesion(
-    item: tuple[Detection, NDArray[np.intp]],
-    excess: Volume,
-    csf: Mask,
-    brain: Mask,
-    spacing_zyx_mm: Spacing,
-    settings: ReaderSettings,
-) -> bool:
-    mark, index = item
-    if blobness(excess, index, mark.diameter_mm, spacing_zyx_mm) < settings.blobness:
-        return False
-    if mark.diameter_mm > settings.small_mm:
-        return True
-    return _csf_around(csf, brain, index, mark.diameter_mm, spacing_zyx_mm) <= settings.csf_shell
-
-
-def blobness(excess: Volume, index: NDArray[np.intp], diameter_mm: float, spacing_zyx_mm: Spacing) -> float:
-    """Weakest over strongest curvature at a place and scale: 1 for a ball, 0 for a tube or a sheet.
+def blobness(smooth: Volume, index: NDArray[np.intp], spacing_zyx_mm: Spacing) -> float:
+    """Weakest over strongest curvature of a smoothed volume at a voxel: 1 for a ball, 0 for a tube or a sheet.
 
     Negative where the place is a saddle.
     """
-    sigma_mm = diameter_mm / (2 * np.sqrt(3))
-    sigma = [sigma_mm / step for step in spacing_zyx_mm]
-    reach = [int(np.ceil(4 * s)) + 1 for s in sigma]
-    window = tuple(slice(max(i - r, 0), i + r + 1) for i, r in zip(index, reach, strict=True))
-    at = tuple(int(i - s.start) for i, s in zip(index, window, strict=True))
-    smooth = ndimage.gaussian_filter(excess[window], sigma, mode="constant")
+    corner = [int(np.clip(i, 1, n - 2)) for i, n in zip(index, smooth.shape, strict=True)]
+    near = smooth[tuple(slice(i - 1, i + 2) for i in corner)].astype(np.float64)
     hessian = np.empty((3, 3))
     for a in range(3):
-        slope = np.gradient(smooth, spacing_zyx_mm[a], axis=a)
         for b in range(a, 3):
-            hessian[a, b] = hessian[b, a] = np.gradient(slope, spacing_zyx_mm[b], axis=b)[at]
+            hessian[a, b] = hessian[b, a] = _second_difference(near, a, b) / (spacing_zyx_mm[a] * spacing_zyx_mm[b])
     curvature = -np.linalg.eigvalsh(hessian)
     return float(curvature.min() / curvature.max()) if curvature.max() > 0 else -1.0
 
 
-def _csf_around(csf: Mask, brain: Mask, index: NDArray[np.intp], diameter_mm: float, spacing_zyx_mm: Spacing) -> float:
-    """Fraction of the shell between 0.5 and 1 diameter + 1 mm that is CSF or outside the brain."""
-    outer = diameter_mm + 1.0
-    reach = [int(np.ceil(outer / step)) for step in spacing_zyx_mm]
-    window = tuple(slice(max(i - r, 0), i + r + 1) for i, r in zip(index, reach, strict=True))
-    axes = [
-        (np.arange(s.start, s.start + brain[window].shape[a]) - index[a]) * spacing_zyx_mm[a]
-        for a, s in enumerate(window)
-    ]
-    distance = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
-    shell = (distance > 0.5 * diameter_mm + 0.5) & (distance <= outer)
-    wet = csf[window] | ~brain[window]
-    return float(wet[shell].mean()) if shell.any() else 0.0
+def _second_difference(near: NDArray[np.float64], a: int, b: int) -> float:
+    unit = np.eye(3, dtype=int)
+
+    def at(offset: NDArray[np.int_]) -> float:
+        return float(near[tuple(1 + offset)])
+
+    if a == b:
+        return at(unit[a]) - 2 * at(0 * unit[a]) + at(-unit[a])
+    return (at(unit[a] + unit[b]) - at(unit[a] - unit[b]) - at(unit[b] - unit[a]) + at(-unit[a] - unit[b])) / 4
 
 
-def _suppress(found: list[tuple[Detection, NDArray[np.intp]]]) -> list[Detection]:
-    """Of marks whose spheres touch, keep the one that ranks highest by contrast x square root of diameter.
+@dataclass(frozen=True)
+class _Surroundings:
+    """What lies around a mark: `wet` is CSF or outside the brain."""
+
+    wet: Mask
+    ventricles: Mask
+    spacing_zyx_mm: Spacing
+
+    def is_lesion(self, voxel: NDArray[np.intp], diameter_mm: float, settings: ReaderSettings) -> bool:
+        if self.ventricles[tuple(voxel)]:
+            return False
+        return diameter_mm > settings.small_mm or self._wet_shell(voxel, diameter_mm) <= settings.csf_shell
+
+    def _wet_shell(self, voxel: NDArray[np.intp], diameter_mm: float) -> float:
+        """Wet fraction of the shell from just beyond the blob to one diameter + 1 mm from its centre."""
+        outer = diameter_mm + 1.0
+        reach = [int(np.ceil(outer / step)) for step in self.spacing_zyx_mm]
+        window = tuple(slice(max(int(i) - r, 0), int(i) + r + 1) for i, r in zip(voxel, reach, strict=True))
+        wet = self.wet[window]
+        squares = [
+            ((np.arange(n) + part.start - int(i)) * step) ** 2
+            for n, part, i, step in zip(wet.shape, window, voxel, self.spacing_zyx_mm, strict=True)
+        ]
+        distance = np.sqrt(squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :])
+        shell = (distance > 0.5 * diameter_mm + 0.5) & (distance <= outer)
+        return float(wet[shell].mean()) if shell.any() else 0.0
+
+
+def _ventricles(csf: Mask, brain: Mask, spacing_zyx_mm: Spacing) -> Mask:
+    """Deep CSF, closed over what floats in it."""
+    depth = ndimage.distance_transform_edt(brain, sampling=spacing_zyx_mm)
+    deep = csf & (depth > 12)
+    if not deep.any():
+        return deep
+    labels, _ = ndimage.label(deep)
+    sizes = np.bincount(labels.ravel()) * float(np.prod(spacing_zyx_mm))
+    sizes[0] = 0
+    large = (sizes >= 500)[labels]  # a necrotic centre or a lacune is smaller than the ventricles
+    if not large.any():
+        return np.asarray(large)
+    grown = ndimage.distance_transform_edt(~large, sampling=spacing_zyx_mm) <= 4
+    return np.asarray(ndimage.distance_transform_edt(grown, sampling=spacing_zyx_mm) > 4)
+
+
+def _box(brain: Mask) -> tuple[slice, slice, slice]:
+    found = ndimage.find_objects(brain.astype(np.uint8))[0]
+    return found[0], found[1], found[2]
+
+
+def _moved(mark: Detection, offset_mm: list[float]) -> Detection:
+    z, y, x = (c + o for c, o in zip(mark.centre_mm, offset_mm, strict=True))
+    return Detection((z, y, x), mark.diameter_mm, mark.score)
+
+
+def _suppress(found: list[Detection]) -> list[Detection]:
+    """Of marks whose spheres touch, keep the one that ranks highest.
 
     Contrast alone would prefer a nodule on a rim to the lesion that it belongs to.
     """
     kept: list[Detection] = []
-    for mark, _ in sorted(found, key=lambda item: -item[0].score * item[0].diameter_mm**0.5):
+    for mark in sorted(found, key=lambda item: -item.score * item.diameter_mm**0.5):
         if all(_apart(mark, other) for other in kept):
             kept.append(mark)
     return kept

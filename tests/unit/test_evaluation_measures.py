@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.dose import InversionPrepared, Spgr, equivalent_dose
@@ -37,6 +37,7 @@ class TestContrast:
         with pytest.raises(ValueError, match="at least one voxel"):
             contrast(image, np.zeros_like(lesion), brain)
 
+    @settings(deadline=None)
     @given(st.floats(0.1, 1000))
     def test_contrast_does_not_depend_on_the_receiver_gain(self, factor: float) -> None:
         """All three are ratios of intensities."""
@@ -66,6 +67,7 @@ class TestContrast:
 
 
 class TestDose:
+    @settings(deadline=None)
     @given(st.floats(0.5, 3.0), st.floats(0.01, 6.0), st.floats(0.004, 0.012), st.floats(8, 20))
     def test_spgr_inversion_recovers_the_relaxation_rate(
         self, t1_s: float, rise: float, repetition_time_s: float, flip_angle_deg: float
@@ -87,6 +89,7 @@ class TestDose:
         """No relaxation rate explains a signal above M0 sin a."""
         assert np.isinf(Spgr().delta_r1(1000.0, 1.5))
 
+    @settings(deadline=None)
     @given(st.floats(0.7, 2.5), st.floats(0.05, 4.0))
     def test_inversion_prepared_by_bisection_recovers_the_rate(self, t1_s: float, rise: float) -> None:
         """The same by bisection, within its tolerance, where the signal is positive before contrast."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.significance import (
@@ -43,6 +43,7 @@ class TestProportions:
         assert exact == pytest.approx(1.86e-7, rel=0.005)
         assert mcnemar_mid_p(4, 36) == pytest.approx(exact - binom.pmf(4, 40, 0.5), rel=1e-9)
 
+    @settings(deadline=None)
     @given(st.integers(0, 60), st.integers(0, 60))
     def test_mid_p_is_symmetric_and_a_probability(self, b: int, c: int) -> None:
         """Order does not matter."""

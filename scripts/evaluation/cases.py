@@ -1,0 +1,120 @@
+"""A case to evaluate: inputs, truth where there is one, and regions; simulated or real, the same from here on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from evaluation.detection import Lesion
+from evaluation.regions import Mask, Regions, Spacing, Volume, find_regions
+from simulation.layers import Label
+from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient
+
+#: Simulated patients of this seed and above are for evaluation; training never draws them.
+FIRST_TEST_SEED = 900_000
+#: Seeds on which the reader's numbers were set; no report counts them.
+FIRST_DEVELOPMENT_SEED = 890_000
+
+_NORMAL = (Label.NONE, Label.VESSEL, Label.DURA, Label.PLEXUS)
+_PHYSIOLOGICAL = (Label.VESSEL, Label.DURA, Label.PLEXUS)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient on one grid.
+
+    Parameters
+    ----------
+    name : str
+    volumes : {role: (z, y, x)}
+        "T1" and "T1C", and "FLAIR" and "ADC" (mm2/s) where there are any.
+    brain : (z, y, x)
+        The mask that the network gets.
+    regions : Regions
+        Calm tissue and enhancing lesion, found from T1 and T1c.
+    spacing_zyx_mm : (z, y, x)
+    lesions : tuple of Lesion
+        Reference of the enhancing lesions.
+    enhancing : (z, y, x)
+        Everything that takes up agent: lesions, vessels, dura, plexus. Truth in simulated cases, from T1c/T1 in real.
+    targets : {k: (z, y, x)}
+        Noise-free T1c at k times the dose, in units of the T1c; 0 is without agent. Empty in real cases.
+    enhanced : (z, y, x), optional
+        T1c-pro that was made elsewhere (the plugin's own pipeline, for real cases).
+    facts : mapping
+        JSON-ready: seed, protocol.
+    """
+
+    name: str
+    volumes: Mapping[str, Volume]
+    brain: Mask
+    regions: Regions
+    spacing_zyx_mm: Spacing = (1.0, 1.0, 1.0)
+    lesions: tuple[Lesion, ...] = ()
+    enhancing: Mask | None = None
+    targets: Mapping[float, Volume] = field(default_factory=dict)
+    enhanced: Volume | None = None
+    spread: Volume | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def t1(self) -> Volume:
+        return self.volumes["T1"]
+
+    @property
+    def t1c(self) -> Volume:
+        return self.volumes["T1C"]
+
+    def reference(self, dose_factor: float) -> Volume | None:
+        """Noise-free T1c at a multiple of the dose; None where nobody knows it."""
+        return self.targets.get(float(dose_factor))
+
+
+def simulated_case(seed: int, *, config: PatientConfig | None = None) -> Case:
+    """Simulate a patient and describe it as a case."""
+    return from_patient(simulate_patient(seed, config=config))
+
+
+def from_patient(patient: SimulatedPatient) -> Case:
+    """Describe a simulated patient.
+
+    The network gets the imperfect brain mask, as it would in use. Lesions are those of the patient's table
+    that take up agent and left at least one voxel within 1.5 mm of their centre in the truth map.
+    """
+    labels = patient.labels
+    lesion = labels == Label.ENHANCING
+    abnormal = ~np.isin(labels, [int(label) for label in _NORMAL])
+    brain = np.asarray(patient.brain_imperfect, dtype=bool)
+    physiological = np.isin(labels, [int(label) for label in _PHYSIOLOGICAL])
+    regions = find_regions(patient.t1, patient.t1c, brain, lesion=lesion & brain, abnormal=abnormal | physiological)
+    return Case(
+        name=f"sim-{patient.meta['seed']}",
+        volumes={"T1": patient.t1, "FLAIR": patient.flair, "ADC": patient.adc, "T1C": patient.t1c},
+        brain=brain,
+        regions=regions,
+        lesions=tuple(_reference_lesions(patient, lesion)),
+        enhancing=patient.concentration_mm > _ENHANCING_MM,
+        targets={0.0: patient.t1_clean, **{float(k): volume for k, volume in patient.t1c_k.items()}},
+        facts={"seed": patient.meta["seed"], "protocol": patient.meta["protocol"], "lesions": patient.meta["lesions"]},
+    )
+
+
+_ENHANCING_MM = 0.03  # mM, voxel mean: above the blood volume of normal tissue
+
+
+def _reference_lesions(patient: SimulatedPatient, lesion: Mask) -> list[Lesion]:
+    near = ndimage.binary_dilation(lesion, iterations=2)
+    found = []
+    for row in patient.meta["lesions"]:
+        centre = tuple(float(v) for v in row["centre_zyx"])
+        voxel = tuple(int(np.clip(round(v), 0, n - 1)) for v, n in zip(centre, lesion.shape, strict=True))
+        radii = row.get("radii_mm")
+        hollow = float(row["diameter_mm"]) > 8  # a necrotic centre is not labelled as enhancing
+        if row["enhancing"] and (near[voxel] or (hollow and patient.brain[voxel])):
+            short = 2 * sorted(radii)[-2] if radii else 0.8 * float(row["diameter_mm"])
+            found.append(Lesion(centre, float(row["diameter_mm"]), short))  # type: ignore[arg-type]
+    return found

@@ -1,0 +1,177 @@
+"""A cohort, case by case: each case leaves one JSON record, so that a run goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluation.baselines import closed_form, smoothed
+from evaluation.cases import FIRST_TEST_SEED, Case, simulated_case
+from evaluation.detection import Reading
+from evaluation.enhancing import Enhanced, Enhancer
+from evaluation.images import ImageResult, measure
+from evaluation.reader import ReaderSettings
+from evaluation.regions import Volume
+
+Report = Callable[[str], None]
+#: Simulated patients of the paper's size: it read 79 test cases.
+PAPER_COHORT = 79
+IMAGES = ("T1c", "smoothed T1c", "closed form", "T1c-pro")
+
+
+def comparison_images(case: Case, enhanced: Volume, *, dose_factor: float) -> dict[str, Volume]:
+    """T1c-pro beside what it has to beat, all in the numbers of the T1c."""
+    return {
+        "T1c": case.t1c,
+        "smoothed T1c": smoothed(case.t1c, case.brain, case.spacing_zyx_mm),
+        "closed form": closed_form(
+            case.t1, case.t1c, case.brain, dose_factor=dose_factor, spacing_zyx_mm=case.spacing_zyx_mm
+        ),
+        "T1c-pro": enhanced,
+    }
+
+
+def evaluate_case(
+    case: Case, enhanced: Enhanced, *, dose_factor: float, reader: ReaderSettings | None = None
+) -> dict[str, Any]:
+    """Measure all images of a case.
+
+    Returns
+    -------
+    JSON-ready record: name, predictions, facts, and for each image its measures and its reading.
+    """
+    images = comparison_images(case, enhanced.image, dose_factor=dose_factor)
+    results = {name: measure(case, image, dose_factor=dose_factor, reader=reader) for name, image in images.items()}
+    return {
+        "name": case.name,
+        "predictions": enhanced.predictions,
+        "facts": dict(case.facts),
+        "images": {name: _as_json(result) for name, result in results.items()},
+    }
+
+
+def run_cohort(
+    enhancer: Enhancer,
+    folder: Path,
+    *,
+    cases: int = PAPER_COHORT,
+    first_seed: int = FIRST_TEST_SEED,
+    make: Callable[[int], Case] = simulated_case,
+    look: Callable[[Case, Enhanced], None] | None = None,
+    report: Report | None = None,
+) -> list[dict[str, Any]]:
+    """Evaluate simulated patients one after another.
+
+    Parameters
+    ----------
+    enhancer : Enhancer
+    folder : Path
+        Holds one record per case. A record of the same model and ensemble is not made again.
+    cases, first_seed : int
+        Patients `first_seed` to `first_seed + cases - 1`.
+    make : callable
+        From a seed to a case.
+    look : callable, optional
+        Called with each case that was newly made, for pictures.
+    report : callable, optional
+        Told what was done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = {"model": enhancer.model.digest, "predictions": enhancer.ensemble.predictions}
+    records = []
+    for seed in range(first_seed, first_seed + cases):
+        path = folder / f"{seed}.json"
+        record = read_record(path, identity)
+        if record is None:
+            case = make(seed)
+            enhanced = enhancer(case)
+            record = evaluate_case(case, enhanced, dose_factor=enhancer.dose_factor) | {"identity": identity}
+            write_json(path, record)
+            if look is not None:
+                look(case, enhanced)
+        records.append(record)
+        if report is not None:
+            report(f"{record['name']}: {_headline(record)}")
+    return records
+
+
+def read_record(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A record made with the same model and ensemble; None where there is none."""
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record if record.get("identity") == dict(identity) else None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a reader sees all of it or nothing; NaN and infinity become null and 1e308."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(_plain(content), indent=1, allow_nan=False), encoding="utf-8")
+    partial.replace(path)
+
+
+def readings(records: Iterable[Mapping[str, Any]], image: str) -> list[Reading]:
+    """Readings of one image over the cohort."""
+    found = []
+    for record in records:
+        row = record["images"][image]["reading"]
+        scores = np.array([-np.inf if s is None else s for s in row["scores"]], dtype=np.float64)
+        found.append(
+            Reading(
+                sizes_mm=np.array(row["sizes_mm"], dtype=np.float64),
+                scores=scores,
+                false_scores=np.array(row["false_scores"], dtype=np.float64),
+                false_sizes_mm=np.array(row["false_sizes_mm"], dtype=np.float64),
+            )
+        )
+    return found
+
+
+def values(records: Iterable[Mapping[str, Any]], image: str, name: str) -> list[float]:
+    """One measure of one image over the cohort; NaN where a case lacks it."""
+    rows = [record["images"][image]["measures"].get(name) for record in records]
+    return [float("nan") if value is None else float(value) for value in rows]
+
+
+def _as_json(result: ImageResult) -> dict[str, Any]:
+    reading = result.reading
+    return {
+        "measures": result.flat(),
+        "reading": {
+            "sizes_mm": reading.sizes_mm.tolist(),
+            "scores": [None if np.isneginf(score) else float(score) for score in reading.scores],
+            "false_scores": reading.false_scores.tolist(),
+            "false_sizes_mm": reading.false_sizes_mm.tolist(),
+        },
+        "marks": [[*mark.centre_mm, mark.diameter_mm, mark.score] for mark in result.marks],
+    }
+
+
+def _headline(record: Mapping[str, Any]) -> str:
+    plain, pro = (record["images"][name]["measures"] for name in ("T1c", "T1c-pro"))
+    parts = [f"glow {100 * pro.get('glow.percentile_99', float('nan')):.1f} %"]
+    if plain.get("roi.cnr"):
+        parts.append(f"CNR {plain['roi.cnr']:.1f} -> {pro['roi.cnr']:.1f}")
+    if plain.get("fidelity.psnr_brain"):
+        parts.append(f"PSNR {plain['fidelity.psnr_brain']:.1f} -> {pro['fidelity.psnr_brain']:.1f} dB")
+    return ", ".join(parts)
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple, np.ndarray)):
+        return [_plain(value) for value in content]
+    if isinstance(content, (np.integer, np.bool_)):
+        return content.item()
+    if isinstance(content, (float, np.floating)):
+        number = float(content)
+        if np.isnan(number):
+            return None
+        return float(np.sign(number) * 1e308) if np.isinf(number) else number
+    return content

@@ -1,0 +1,110 @@
+"""From a case to T1c-pro on the case's own grid, through the plugin's normalisation and network.
+
+Simulated cases lie on the network's grid already, so registration and brain extraction, which the plugin's
+pipeline tests in its own place, are left out: bias field, z-score, limits, ensemble and the way back to the T1c's
+numbers are the plugin's own code. Real cases go through the plugin's whole pipeline (`real.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from enhancement.imaging.bias_field import correct_bias_field
+from enhancement.imaging.intensity import BrainStatistics, from_unit, normalise
+from enhancement.network.ensemble import Ensemble
+from enhancement.network.weights import Model, load_model
+from evaluation.cases import Case
+from evaluation.regions import Mask, Volume
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """What the network made of a case, in the numbers of its T1c.
+
+    Parameters
+    ----------
+    image, spread : (z, y, x), intensities
+        Mean over the predictions (the T1c outside the brain), and their standard deviation.
+    predictions : int
+    """
+
+    image: Volume
+    spread: Volume
+    predictions: int
+
+
+class Enhancer:
+    """A model folder, ready for cases.
+
+    Parameters
+    ----------
+    folder : Path
+    folds, mirrorings : int
+        How much of the ensemble to run.
+    missing : sequence of roles
+        Inputs to leave out (zeros), as if the study lacked them.
+    """
+
+    def __init__(
+        self, folder: Path, *, folds: int = 5, mirrorings: int = 8, missing: Sequence[str] = (), device: str = "auto"
+    ) -> None:
+        self.model: Model = load_model(folder)
+        self.ensemble = Ensemble(self.model, folds=folds, mirrorings=mirrorings, device=device)
+        self.missing = frozenset(missing)
+
+    @property
+    def dose_factor(self) -> float:
+        return self.model.manifest.output.dose_factor
+
+    def __call__(self, case: Case) -> Enhanced:
+        """Enhance a case."""
+        inputs, statistics, field = self.inputs(case)
+        prediction = self.ensemble.predict(inputs)
+        output = self.model.manifest.output
+        mean = from_unit(prediction.mean_zyx, output.z_min, output.z_max, statistics) * field
+        per_unit = (output.z_max - output.z_min) * statistics.sd
+        return Enhanced(
+            image=np.where(case.brain, mean, case.t1c).astype(np.float32),
+            spread=np.where(case.brain, prediction.spread_zyx * per_unit * field, 0).astype(np.float32),
+            predictions=prediction.predictions,
+        )
+
+    def inputs(self, case: Case) -> tuple[NDArray[np.float32], BrainStatistics, Volume]:
+        """Input channels in the manifest's order, the reference's statistics and its bias field.
+
+        Returns
+        -------
+        inputs : (c, z, y, x), in [0, 1]
+        statistics : BrainStatistics
+            Of the corrected T1c: the unit of the prediction.
+        field : (z, y, x)
+            Multiplying by it undoes the T1c's bias correction.
+        """
+        manifest = self.model.manifest
+        channels, known = [], {}
+        field = np.ones(case.brain.shape, dtype=np.float32)
+        for channel in manifest.inputs:
+            volume = None if channel.role in self.missing else case.volumes.get(channel.role)
+            if volume is None:
+                channels.append(np.zeros(case.brain.shape, dtype=np.float32))
+                continue
+            if manifest.preprocessing.bias_field and channel.role != "ADC":
+                corrected = _without_bias(volume, case.brain)
+                if channel.role == manifest.output.reference:
+                    field = np.where(corrected > 0, volume / np.where(corrected > 0, corrected, 1), 1)
+                volume = corrected
+            unit, known[channel.role] = normalise(volume, case.brain, channel.z_min, channel.z_max)
+            channels.append(unit)
+        return np.stack(channels), known[manifest.output.reference], field.astype(np.float32)
+
+
+def _without_bias(volume: Volume, brain: Mask) -> Volume:
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume, dtype=np.float32))
+    mask = sitk.GetImageFromArray(brain.astype(np.uint8))
+    return np.asarray(sitk.GetArrayFromImage(correct_bias_field(image, mask)), dtype=np.float32)

@@ -1,0 +1,162 @@
+"""Everything measured on one image of one case: a row of every table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from enhancement.imaging.intensity import brain_statistics
+from evaluation.cases import Case
+from evaluation.detection import Reading, pair
+from evaluation.dose import InversionPrepared, Spgr, equivalent_dose
+from evaluation.fidelity import Fidelity, fidelity
+from evaluation.measures import Contrast, common_gain, contrast
+from evaluation.reader import Detection, ReaderSettings, read_lesions
+from evaluation.regions import Volume
+from evaluation.texture import Edge, Glow, edge, glow, white_matter_noise
+
+#: The unit scale of fidelity: this range of the T1c's z-score is [0, 1]; nothing is clipped.
+UNIT_Z = (-3.0, 12.0)
+#: T1 of an enhancing lesion before contrast, where a case does not say; k_eff depends on it little.
+LESION_T1_S = 1.5
+#: The reader runs at this fraction of its threshold, so that an FROC curve goes beyond its working point.
+FROC_REACH = 0.4
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """Measures of one image of one case; what does not apply is None or NaN.
+
+    Parameters
+    ----------
+    roi, white : Contrast
+        Against the reader's region, and against all calm white matter.
+    k_eff_spgr, k_eff_inversion : float
+        Dose factor by the two signal equations; `k_eff_simulated` by the case's own simulated doses.
+    noise : float
+        `white_matter_noise`.
+    marks : tuple of Detection
+        All marks down to `FROC_REACH` of the threshold.
+    """
+
+    roi: Contrast | None
+    white: Contrast | None
+    k_eff_spgr: float
+    k_eff_inversion: float
+    k_eff_simulated: float
+    noise: float
+    glow: Glow | None
+    edge: Edge | None
+    fidelity: Fidelity | None
+    reading: Reading
+    marks: tuple[Detection, ...] = field(default=(), repr=False)
+
+    def flat(self) -> dict[str, float]:
+        """All numbers under one level of names, for JSON and tables."""
+        values: dict[str, float] = {
+            "k_eff_spgr": self.k_eff_spgr,
+            "k_eff_inversion": self.k_eff_inversion,
+            "k_eff_simulated": self.k_eff_simulated,
+            "noise": self.noise,
+        }
+        parts: Mapping[str, object] = {
+            "roi": self.roi,
+            "white": self.white,
+            "glow": self.glow,
+            "edge": self.edge,
+            "fidelity": self.fidelity,
+        }
+        for name, part in parts.items():
+            if part is not None:
+                values |= {f"{name}.{key}": float(value) for key, value in asdict(part).items()}  # type: ignore[call-overload]
+        return values
+
+
+def measure(
+    case: Case, image: Volume, *, dose_factor: float = 4.0, reader: ReaderSettings | None = None
+) -> ImageResult:
+    """Measure an image of a case.
+
+    Parameters
+    ----------
+    case : Case
+    image : (z, y, x), intensities of the case's T1c
+        The T1c itself, T1c-pro or a baseline.
+    dose_factor : float
+        Which simulated dose is the reference of fidelity.
+    reader : ReaderSettings, optional
+    """
+    regions = case.regions
+    marks = tuple(_marks(case, image, reader or ReaderSettings()))
+    gain = common_gain(case.t1, case.t1c, regions.tissue)
+    before = case.t1 * np.float32(gain)
+    roi = white = None
+    if regions.lesion.any():
+        roi = contrast(image, regions.lesion, regions.roi, before=before)
+        white = contrast(image, regions.lesion, regions.white, before=before)
+    spgr, inversion = _equivalent_doses(case, image, before)
+    return ImageResult(
+        roi=roi,
+        white=white,
+        k_eff_spgr=spgr,
+        k_eff_inversion=inversion,
+        k_eff_simulated=_simulated_dose(case, image),
+        noise=white_matter_noise(image, regions.white),
+        glow=glow(image, case.t1c, regions.tissue, case.spacing_zyx_mm),
+        edge=_edge(case, image),
+        fidelity=_fidelity(case, image, dose_factor),
+        reading=pair(marks, case.lesions),
+        marks=marks,
+    )
+
+
+def _marks(case: Case, image: Volume, reader: ReaderSettings) -> list[Detection]:
+    from dataclasses import replace
+
+    low = replace(reader, threshold=reader.threshold * FROC_REACH)
+    return read_lesions(image, case.t1, case.brain, spacing_zyx_mm=case.spacing_zyx_mm, settings=low)
+
+
+def _edge(case: Case, image: Volume) -> Edge | None:
+    try:
+        return edge(image, case.t1, case.regions.tissue, case.spacing_zyx_mm)
+    except ValueError:
+        return None
+
+
+def _equivalent_doses(case: Case, image: Volume, before: Volume) -> tuple[float, float]:
+    lesion = case.regions.lesion
+    if not lesion.any():
+        return float("nan"), float("nan")
+    clean = case.targets.get(0.0)
+    start = float((before if clean is None else clean)[lesion].mean())
+    values = (start, float(case.t1c[lesion].mean()), float(image[lesion].mean()))
+    return (
+        equivalent_dose(*values, delta_r1=Spgr().delta_r1, t1_before_s=LESION_T1_S),
+        equivalent_dose(*values, delta_r1=InversionPrepared().delta_r1, t1_before_s=LESION_T1_S),
+    )
+
+
+def _simulated_dose(case: Case, image: Volume) -> float:
+    """The dose at which the simulated lesions have the image's mean intensity, by interpolation."""
+    lesion = case.regions.lesion
+    if not case.targets or not lesion.any():
+        return float("nan")
+    doses = sorted(case.targets)
+    means = np.maximum.accumulate([float(case.targets[k][lesion].mean()) for k in doses])
+    return float(np.interp(float(image[lesion].mean()), means, doses))
+
+
+def _fidelity(case: Case, image: Volume, dose_factor: float) -> Fidelity | None:
+    reference = case.reference(dose_factor)
+    if reference is None:
+        return None
+    scale = brain_statistics(case.t1c, case.brain)
+
+    def unit(volume: Volume) -> Volume:
+        z = (volume - scale.mean) / scale.sd
+        return ((z - UNIT_Z[0]) / (UNIT_Z[1] - UNIT_Z[0])).astype(np.float32)
+
+    return fidelity(unit(image), unit(reference), case.brain, case.regions.lesion)
