@@ -60,9 +60,25 @@ class Shell:
     stacks: tuple[Stack, ...]
 
 
+# What scanners put beside the images they were computed from, sometimes in the same series (Philips).
+_MAPS = frozenset(
+    {"ADC", "ADC_UNSPECIFIED", "EADC", "FA", "EXP", "EXPONENTIAL", "COLFA", "MD", "AD", "RD", "RA", "VR", "TENSOR"}
+)
+
+
+def is_map(image_type: Iterable[str]) -> bool:
+    """Whether Image Type names a map computed from diffusion images."""
+    return not _MAPS.isdisjoint(value.upper() for value in image_type)
+
+
+def weighted_frames(frames: Sequence[Frame]) -> list[Frame]:
+    """Diffusion-weighted frames without maps among them; all frames where all are maps."""
+    return [frame for frame in frames if not is_map(frame.image_type)] or list(frames)
+
+
 def reported_b_values(frames: Iterable[Frame]) -> tuple[float, ...]:
     """Sorted distinct b-values, s/mm^2 as stored to two decimals; below 50 is given as 0, absent too."""
-    found = {frame.b_value or 0.0 for frame in frames}
+    found = {frame.b_value or 0.0 for frame in weighted_frames(tuple(frames))}
     return tuple(sorted({0.0 if b < B_ZERO_BELOW else round(b, 2) for b in found}))
 
 
@@ -106,7 +122,7 @@ def plan_diffusion(frames: Sequence[Frame]) -> tuple[tuple[Shell, ...], tuple[st
 
 def plan_shells(frames: Sequence[Frame], notes: list[str]) -> tuple[Shell, ...]:
     """The shells of one or several series, ascending; b = 0 or b > 0 may be absent."""
-    frames = magnitude(frames)
+    frames = weighted_frames(magnitude(frames))
     if not frames:
         raise DiffusionInputError("No MR image is in the series.", code="NO_IMAGES")
     by_shell = _group_by_shell(frames)

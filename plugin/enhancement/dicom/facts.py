@@ -9,6 +9,7 @@ Contrast       YES, NO or UNKNOWN: marks in the description, then the agent, the
 Diffusion      YES or NO: the images are diffusion-weighted, by ImageType, b-value with echo-planar, or name
 BValues        distinct b-values, s/mm^2; none when not diffusion
 Frames         number of stored frames
+Orientations   number of different plane orientations
 OwnOutput      YES or NO: this software made it
 Vendor         ge, siemens, philips, uih, canon, hitachi or empty
 =============  ==========================================================================================
@@ -21,15 +22,15 @@ from functools import cached_property
 
 from pydicom.dataset import Dataset
 
-from enhancement.dicom.diffusion import reported_b_values
-from enhancement.dicom.frames import Frame, count_frames, frames_of, is_image
+from enhancement.dicom.diffusion import is_map, reported_b_values
+from enhancement.dicom.frames import Frame, component_of, count_frames, frames_of, is_image
 from enhancement.dicom.headers import items, number, seconds_of_day, text, texts, walk_groups
 from enhancement.dicom.private_tags import vendor_of
 from enhancement.dicom.provenance import SOFTWARE
 from enhancement.dicom.words import contrast_mark, found_in
 
 _DIFFUSION_NAME = (
-    r"\bdwi|\bdti|diff(?!er)|difus|\bdw\b|\bdmri\b|hardi|\bnoddi|\bdsi\b|tensor|tracew?\b|\bresolve\b|\bivim\b|\bdki\b"
+    r"\bdwi|\bdti|diff(?!er)|difus|\bdw\b|\bd ?mri|hardi|\bnoddi|\bdsi\b|tensor|tracew?\b|\bresolve\b|\bivim\b|\bdki\b"
 )
 _ALIASES = {
     "EchoTime": ("EffectiveEchoTime",),
@@ -53,7 +54,9 @@ class SeriesFacts:
     def __init__(self, instances: Sequence[Dataset]) -> None:
         self.instances = tuple(instances)
         self.images = tuple(ds for ds in instances if is_image(ds))
-        self.first = self.images[0] if self.images else self.instances[0]
+        # A series may hold maps beside the images they were computed from: the images say what it is.
+        plain = (ds for ds in self.images if not is_map(kinds := texts(ds, "ImageType")) and component_of(kinds) == "M")
+        self.first = next(plain, self.images[0] if self.images else self.instances[0])
         self.contrast = "UNKNOWN"
         self.series_instance_uid = text(self.first, "SeriesInstanceUID")
         self.series_description = text(self.first, "SeriesDescription")
@@ -67,6 +70,18 @@ class SeriesFacts:
     def frame_count(self) -> int:
         """Number of stored frames: a mosaic is one."""
         return sum(count_frames(ds) for ds in self.images)
+
+    @cached_property
+    def orientation_count(self) -> int:
+        """Number of plane orientations; planes of one stack differ by no more than rounding."""
+        found: list[tuple[float, ...]] = []
+        for frame in self.frames:
+            known = any(
+                max(abs(a - b) for a, b in zip(frame.orientation, other, strict=True)) < 0.02 for other in found
+            )
+            if frame.orientation and not known:
+                found.append(frame.orientation)
+        return len(found)
 
     @cached_property
     def vendor(self) -> str:
@@ -93,7 +108,7 @@ class SeriesFacts:
     @cached_property
     def is_diffusion(self) -> bool:
         """Whether the images are diffusion-weighted; a b-value alone does not prove it (GE writes it on FLAIR)."""
-        if not self.images or {"ADC", "FA", "EADC", "EXPONENTIAL"} & set(self.image_type):
+        if not self.images or is_map(self.image_type):
             return False
         kinds = set(self.image_type)
         named = any(found_in(_DIFFUSION_NAME, description) for description in self.descriptions[:2])
@@ -118,10 +133,9 @@ class SeriesFacts:
             if (seconds := seconds_of_day(clock)) is not None:
                 times.append(seconds)
         if not times and self.images:
-            for group in walk_groups(self.first, 0):
-                for item in items(group, "FrameContentSequence"):
-                    if (seconds := seconds_of_day(text(item, "FrameAcquisitionDateTime"))) is not None:
-                        times.append(seconds)
+            contents = [item for group in walk_groups(self.first, 0) for item in items(group, "FrameContentSequence")]
+            clocks = [seconds_of_day(text(item, "FrameAcquisitionDateTime")) for item in contents]
+            times += [seconds for seconds in clocks if seconds is not None]
         if not times and (seconds := seconds_of_day(text(self.first, "SeriesTime"))) is not None:
             times.append(seconds)
         return min(times, default=None)
@@ -168,6 +182,8 @@ class SeriesFacts:
                 return tuple(f"{b:g}" for b in self.b_values)
             case "Frames":
                 return (str(self.frame_count),)
+            case "Orientations":
+                return (str(self.orientation_count),)
             case "OwnOutput":
                 return ("YES" if self.is_own_output else "NO",)
             case "Vendor":
@@ -201,9 +217,5 @@ class SeriesFacts:
 
     @staticmethod
     def _in_group(group: Dataset, name: str) -> list[tuple[str, ...]]:
-        found = []
-        for tag in list(group.keys()):
-            for item in items(group, tag) if not tag.is_private else ():
-                if given := texts(item, name):
-                    found.append(given)
-        return found
+        sequences = [items(group, tag) for tag in tuple(group.keys()) if not tag.is_private]
+        return [given for sequence in sequences for item in sequence if (given := texts(item, name))]

@@ -72,10 +72,12 @@ class Frame:
     @property
     def component(self) -> str:
         """Magnitude, phase, real or imaginary (M, P, R, I), as far as Image Type tells."""
-        for value in self.image_type[2:]:
-            if (first := value.upper()) in _COMPONENTS:
-                return _COMPONENTS[first]
-        return "M"
+        return component_of(self.image_type)
+
+
+def component_of(image_type: Sequence[str]) -> str:
+    """M, P, R or I by Image Type; M where it does not tell."""
+    return next((_COMPONENTS[value.upper()] for value in image_type[2:] if value.upper() in _COMPONENTS), "M")
 
 
 _COMPONENTS = {
@@ -111,22 +113,23 @@ def frames_of(instances: Iterable[Dataset]) -> list[Frame]:
 def _frames_of_instance(ds: Dataset) -> Sequence[Frame]:
     if text(ds, "SOPClassUID") != MR_IMAGE:
         return [_enhanced_frame(ds, index) for index in range(min(count_frames(ds), MOST_FRAMES))]
-    frame = _classic_frame(ds)
+    private = private_tags.PrivateBlocks(ds)
+    frame = _classic_frame(ds, private)
     kinds = {value.upper() for value in frame.image_type}
-    if "MOSAIC" in kinds and (count := private_tags.mosaic_count(ds)):
-        return _cut_mosaic(frame, count)
-    if "VFRAME" in kinds and (count := private_tags.grid_count(ds)) and count > 1:
-        return _cut_grid(frame, count)
+    if "MOSAIC" in kinds and (count := private_tags.mosaic_count(private)):
+        return _cut_mosaic(frame, count, private_tags.mosaic_normal(private))
+    if "VFRAME" in kinds and (count := private_tags.grid_count(private)) and count > 1:
+        return _cut_grid(frame, count, private_tags.grid_positions(private))
     return [frame]
 
 
-def _classic_frame(ds: Dataset) -> Frame:
+def _classic_frame(ds: Dataset, private: private_tags.PrivateBlocks) -> Frame:
     b_value = number(ds, "DiffusionBValue")
-    diffusion = items(ds, "MRDiffusionSequence")[:1]
-    if b_value is None and diffusion:
-        b_value = number(diffusion[0], "DiffusionBValue")
-    private = private_tags.private_b_value(ds)
-    gradient = numbers(ds, "DiffusionGradientOrientation", 3) or private_tags.private_direction(ds)
+    if b_value is None:
+        b_value = private_tags.private_b_value(private)
+    gradient: Vector = numbers(ds, "DiffusionGradientOrientation", 3)
+    if b_value and not gradient:
+        gradient = private_tags.private_direction(private)
     return Frame(
         header=ds,
         frame_number=None,
@@ -139,14 +142,14 @@ def _classic_frame(ds: Dataset) -> Frame:
         thickness_mm=number(ds, "SliceThickness"),
         slope=_or(number(ds, "RescaleSlope"), 1.0),
         intercept=_or(number(ds, "RescaleIntercept"), 0.0),
-        b_value=private if b_value is None else b_value,
+        b_value=b_value,
         gradient=gradient,
         directionality=text(ds, "DiffusionDirectionality").upper(),
         echo_time_ms=number(ds, "EchoTime"),
         acquired_s=seconds_of_day(text(ds, "AcquisitionTime") or text(ds, "AcquisitionDateTime")),
         repeat=integer(ds, "TemporalPositionIdentifier"),
         acquisition_number=integer(ds, "AcquisitionNumber"),
-        image_type=texts(ds, "ImageType"),
+        image_type=(*texts(ds, "ImageType"), *private_tags.ge_component(private)),
         stack_id=text(ds, "StackID"),
         instance_number=integer(ds, "InstanceNumber") or 0,
     )
@@ -218,9 +221,8 @@ def _enhanced_frame(ds: Dataset, index: int) -> Frame:
 def _enhanced_diffusion(groups: _Groups) -> tuple[float | None, Vector, str]:
     item = groups.item("MRDiffusionSequence")
     if item is None:  # as in enhanced objects converted from classic ones
-        private = private_tags.private_b_value(groups.ds)
         b_value = number(groups.ds, "DiffusionBValue")
-        return (private if b_value is None else b_value), numbers(groups.ds, "DiffusionGradientOrientation", 3), ""
+        return b_value, numbers(groups.ds, "DiffusionGradientOrientation", 3), ""
     directionality = text(item, "DiffusionDirectionality").upper()
     b_value = number(item, "DiffusionBValue")
     if b_value is None and directionality == "NONE":
@@ -239,7 +241,7 @@ def normal_of(orientation: Vector) -> np.ndarray[Any, np.dtype[np.float64]]:
     return normal / length if length > 0 else normal
 
 
-def _cut_mosaic(frame: Frame, count: int) -> Sequence[Frame]:
+def _cut_mosaic(frame: Frame, count: int, slice_normal: Vector) -> Sequence[Frame]:
     """The tiles of a Siemens mosaic, each with its own position.
 
     Image Position of a mosaic is that of the first pixel of the whole picture, as if the whole picture were
@@ -255,8 +257,7 @@ def _cut_mosaic(frame: Frame, count: int) -> Sequence[Frame]:
     corner = corner + row * frame.spacing_mm[1] * (frame.columns - columns) / 2
     corner = corner + column * frame.spacing_mm[0] * (frame.rows - rows) / 2
     normal = normal_of(frame.orientation)
-    given = private_tags.mosaic_normal(frame.header)
-    if given and float(np.dot(given, normal)) < 0:
+    if slice_normal and float(np.dot(slice_normal, normal)) < 0:
         normal = -normal
     return [
         replace(
@@ -270,11 +271,10 @@ def _cut_mosaic(frame: Frame, count: int) -> Sequence[Frame]:
     ]
 
 
-def _cut_grid(frame: Frame, count: int) -> Sequence[Frame]:
+def _cut_grid(frame: Frame, count: int, positions: tuple[Vector, ...]) -> Sequence[Frame]:
     """The tiles of a UIH grid image; every slice's position stands in the private sequence."""
     across = math.ceil(math.sqrt(count))
     down = math.ceil(count / across)
-    positions = private_tags.grid_positions(frame.header)
     if len(positions) != count:
         return [replace(frame, position=())]
     return [

@@ -56,16 +56,18 @@ NO_CONTRAST_MARKS: tuple[str, ...] = (
     r"(?:^|[\s_(])-(?:c|km|gd|ki)\b(?!\w)",  # " -C", as stored
 )
 CONTRAST_MARKS: tuple[str, ...] = (
-    r"\+ ?(?:c|ce|gd\w{0,4}|gad\w*|contr\w*|kontr\w*|km|ki|mdc|iv|civ|inj\w*|k|cm|dotarem)(?![a-z])",
+    r"\+ ?(?:c|ce|gd\w{0,4}|gad\w*|contr\w*|kontr\w*|km|ki|mdc|iv|civ|inj\w*|k|cm)(?![a-z])",
     r"(?<![a-z])(?:c|ce|gd|gad|gado|km|ki|k|iv|mdc|contr\w*) ?\+(?!\w)",
     r"(?<!\d)t1\w*[^+]*\+$",
+    r"(?<!\d)t1\w* .*\bc$",
     r"\b(?:gd|gad|gado\w*|gadolin\w*|gdtpa|gddtpa|gdpta)\b|(?<=t1)gd\b|(?<=t1)c\b|(?<=t1)ce\b|(?<=t1)km\b",
-    r"\bpost(?!\w)(?! ?(?:op\w*|fossa|proc\w*|surg\w*|treat\w*|rt|chemo|lab\w*|resec\w*|radio\w*|infarct|stroke))",
+    r"\bpost(?!\w)(?! ?(?:op\w*|fossa|proc(?:ess|essing)?\b|surg\w*|treat\w*|rt|chemo|lab\w*|resec\w*|radio\w*))",
     r"\bpost ?(?:c|con\w*|gad\w*|gd\w*|km|inj\w*|kontr\w*|mdc)\b",
     r"\bce\b|\bkm\b|\bkmm?\b|\bmdc\b|\bmcd\b|\bpdc\b|\bciv\b|\bcivi\b",
     r"\binj(?:\w*)\b|\bapres\b|\bavec (?:inj\w*|gad\w*|contr\w*|pdc|iv)\b|\bap ?inj\w*\b|\bapgado\w*\b",
     r"\bnach\b|\bmit k\w*\b|\bkontrast\w*\b|\bkontrastmittel\b",
-    r"\bcon (?:contr\w*|mdc|gad\w*|gd|civ|mezzo|medio|iv)\b|\btras (?:contr\w*|gad\w*|civ|inj\w*|iv)\b|\bdespues\b|\bdopo\b",
+    r"\bcon (?:contr\w*|mdc|gad\w*|gd|civ|mezzo|medio|iv)\b|\btras (?:contr\w*|gad\w*|civ|inj\w*|iv)\b",
+    r"\bdespues\b|\bdopo\b",
     r"\bmet (?:contr\w*|gd|gad\w*|km|cm)\b|\bna (?:contr\w*|gd|gad\w*|km|cm|inj\w*|toed\w*)\b",
     r"\b(?:with|w|avec) ?(?:contr\w*|gad\w*|gd|c|ce|iv)\b|\benhanced\b|\bcontrast\w*\b|\bcontraste\w*\b",
     r"\bdotarem|gadovist|gadavist|magnevist|multihance|prohance|omniscan|clariscan|dotagraf|elucirem|artirem\b",
