@@ -207,9 +207,6 @@ class QueueSettings(_Stage):
     )
     breaker_failures: Annotated[int, Field(ge=2, le=1000)] = 5
     breaker_pause_seconds: Annotated[float, Field(ge=0, le=86400)] = 600.0
-    reconcile_days: Annotated[float, Field(ge=0)] = Field(
-        default=7.0, description="With a new or lost ledger, studies that changed within this time are looked at"
-    )
 
 
 class AccessSettings(_Stage):

@@ -28,9 +28,10 @@ class Clock:
 class Bench:
     """A ledger on a file, and others on the same file, under one wall clock and one monotonic clock."""
 
-    def __init__(self, url: str | Path, **queue: Any) -> None:
+    def __init__(self, url: str | Path, *, archive_name: str = "default", **queue: Any) -> None:
         self.url = url if isinstance(url, str) else f"sqlite:///{url}"
         self.queue = QueueSettings(**({"retry_initial_seconds": 10.0, "lease_seconds": 30.0} | queue))
+        self.archive_name = archive_name
         self.wall = Clock()
         self.monotonic = Clock(1000.0)
         self.ledger = self.open()
@@ -38,7 +39,7 @@ class Bench:
     def open(self, instance: str = "orthanc", **settings: Any) -> Ledger:
         return Ledger(
             # NORMAL: no fsync at every commit; what it may lose at a power cut is not what these tests are about.
-            LedgerSettings(url=self.url, **({"synchronous": "NORMAL"} | settings)),
+            LedgerSettings(url=self.url, **({"synchronous": "NORMAL", "archive_name": self.archive_name} | settings)),
             self.queue,
             instance=instance,
             clock=self.wall,

@@ -16,8 +16,8 @@ from enhancement.settings import LedgerSettings, QueueSettings
 WORK_S = 0.02
 
 
-def main(url: str, name: str, mode: str) -> None:
-    settings = LedgerSettings(url=url, busy_seconds=10.0, synchronous="NORMAL")
+def main(url: str, name: str, mode: str, archive: str = "default") -> None:
+    settings = LedgerSettings(url=url, busy_seconds=10.0, synchronous="NORMAL", archive_name=archive)
     queue = QueueSettings(lease_seconds=1.0, max_crashes=100, retry_initial_seconds=0.0, breaker_failures=1000)
     ledger = Ledger(settings, queue, instance=name)
     ledger.recover(mine=True)

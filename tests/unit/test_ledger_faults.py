@@ -138,12 +138,10 @@ class TestFile:
 
     def test_damaged_file_is_refused_where_the_site_wants_it(self, path: Path) -> None:
         """RebuildDamaged off: nothing is moved, the status turns red."""
-        Bench(path).ledger.close()
+        bench = Bench(path)
+        bench.ledger.close()
         path.write_bytes(b"this is not a database" * 100)
-        bench_settings = {"rebuild_damaged": False}
-        with pytest.raises(LedgerError) as caught:
-            Bench.open(_unopened(path), **bench_settings)
-        assert caught.value.code == "LEDGER_CORRUPT"
+        assert _code(lambda: bench.open(rebuild_damaged=False)) == "LEDGER_CORRUPT"
         assert path.read_bytes().startswith(b"this is not")
 
     def test_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
@@ -183,13 +181,6 @@ def _limit(pages: int) -> object:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
     return limit
-
-
-def _unopened(path: Path) -> Bench:
-    bench = Bench.__new__(Bench)
-    bench.url = f"sqlite:///{path}"
-    bench.queue, bench.wall, bench.monotonic = Bench(path.with_name("other.sqlite")).queue, time.time, time.monotonic
-    return bench
 
 
 class TestLocked:

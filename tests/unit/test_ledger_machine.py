@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,22 +27,23 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.bench = Bench(
-            self.url(), max_attempts=3, max_crashes=4, breaker_failures=1000, lease_seconds=30, ageing_minutes=10
+        self.bench = self.make_bench(
+            max_attempts=3, max_crashes=4, breaker_failures=1000, lease_seconds=30, ageing_minutes=10
         )
         self.ledgers = [self.bench.ledger, self.bench.open("other")]
         self.holders: dict[int, str] = {}
         self.asked: set[str] = set()
         self.wanted: dict[str, str] = {}
 
-    def url(self) -> str:
-        return f"sqlite:///{Path(self.folder.name) / 'ledger.sqlite'}"
+    def make_bench(self, **queue: Any) -> Bench:
+        self.folder = tempfile.TemporaryDirectory()
+        return Bench(Path(self.folder.name) / "ledger.sqlite", **queue)
 
     def teardown(self) -> None:
         for ledger in self.ledgers:
             ledger.close()
-        self.folder.cleanup()
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
 
     @rule(study=STUDIES, inputs=INPUTS, who=st.integers(0, 1), priority=st.sampled_from(list(Priority)))
     def ask(self, study: str, inputs: str, who: int, priority: Priority) -> None:

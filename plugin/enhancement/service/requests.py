@@ -97,6 +97,8 @@ class Requests(LedgerCore):
             rows.lock_study(connection, self.archive, study_id, recipe)
             found = connection.execute(select(jobs).filter_by(**key).with_for_update()).mappings().first()
             job = JobRow.of(found) if found else None
+            if job is not None and job.state is State.RUNNING:
+                return job
             values = {"state": State.REJECTED, "finished_at": now, "priority": Priority.ROUTINE, "queued_at": now}
             values |= {"order_at": now, "not_before": now, "code": code, "reason": reason, "advice": advice}
             if job is None:
