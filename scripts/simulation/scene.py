@@ -20,6 +20,7 @@ The same scene, name, reference and options give the same bytes.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,7 +39,7 @@ from simulation.physics import Sequence, signal
 from simulation.protocols import Protocol, draw_protocol
 
 SeriesName = Literal["t1", "t1c", "t1c_low", "flair", "b0", "b1000", "t2"]
-Truth = Literal["adc", "concentration", "brain", "labels"]
+Truth = Literal["adc", "concentration", "brain", "labels", "white_matter"]
 
 HEAD_SHAPE = (220, 240, 200)  # z, y, x at 1 mm
 HEAD_ORIGIN_MNI = (-100, -130, -118)  # x, y, z of the first voxel
@@ -254,10 +255,16 @@ def _imperfect(scene: Scene, name: str, array: Volume, imperfection: Imperfectio
 def render_truth(
     scene: Scene, name: Truth, reference: sitk.Image, *, motion: sitk.Transform | None = None
 ) -> sitk.Image:
-    """True ADC (mm2/s), concentration (mM), brain mask or lesion labels on the reference's grid."""
+    """True ADC (mm2/s), concentration (mM), brain mask, pure white matter or lesion labels on the reference's grid."""
     window = _window()
     head = np.zeros(HEAD_SHAPE, np.float32)
-    volumes = {"adc": adc_map, "concentration": concentration_map, "labels": label_map}
-    head[window] = scene.model.anatomy.brain if name == "brain" else volumes[name](scene.model)
-    nearest = name in ("brain", "labels")
+    volumes: dict[str, Callable[[Model], NDArray[Any]]] = {
+        "adc": adc_map,
+        "concentration": concentration_map,
+        "labels": label_map,
+        "brain": lambda model: model.anatomy.brain,
+        "white_matter": lambda model: (model.anatomy.wm > 0.95) & (label_map(model) == 0),
+    }
+    head[window] = volumes[name](scene.model)
+    nearest = name in ("brain", "labels", "white_matter")
     return _onto(_image(head), reference, motion, sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear)
