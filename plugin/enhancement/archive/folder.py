@@ -39,7 +39,7 @@ class FolderArchive:
 
     def instances(self, study_id: str, series_instance_uid: str) -> list[Dataset]:
         """The files of one series, whole."""
-        found = []
+        found: list[Dataset] = []
         for path in self._files(study_id):
             header = _read(path, pixels=False)
             if header is not None and str(header.get("SeriesInstanceUID", "")) == series_instance_uid:

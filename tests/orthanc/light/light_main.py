@@ -1,0 +1,106 @@
+"""The plugin with a method that takes a second: for tests of the service, which a real method would only slow.
+
+Orthanc loads this instead of plugin/main.py. Matching, reading and writing DICOM, ledger, routes and publishing are
+the plugin's own; only weights and `pipeline.enhance` are stood in for. LIGHT_SECONDS says how long a job takes;
+LIGHT_FAULT names a fault to inject.
+"""
+
+import importlib.util
+import os
+import sys
+import time
+import types
+from pathlib import Path
+
+PLUGIN = Path(__file__).resolve().parents[3] / "plugin"
+sys.path.insert(0, str(PLUGIN))
+SITE = PLUGIN.parent / ".venv" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+sys.path.insert(1, str(SITE))
+
+STAGES = ("finding the brain", "registering T1", "to the atlas", "predicting", "returning to the T1c's grid")
+
+
+def _install() -> None:
+    """Put the stand-ins where the service imports the heavy modules from, when it does so."""
+    for name, content in (
+        ("enhancement.network.weights", {"load_manifest": _load_manifest, "load_model": _load_model}),
+        ("enhancement.network.ensemble", {"Ensemble": _Ensemble}),
+        ("enhancement.network.brain_extractor", {"load_brain_network": lambda *_args, **_kwargs: None}),
+        ("enhancement.pipeline", {"enhance": _enhance, "read_study": _read_study}),
+    ):
+        module = types.ModuleType(name)
+        module.__dict__.update(content)
+        sys.modules[name] = module
+
+
+def _load_manifest(folder: Path) -> object:
+    from enhancement.errors import WeightsMismatch, WeightsMissing
+    from enhancement.network.manifest import Manifest
+
+    path = Path(folder) / "manifest.json"
+    if not path.exists():
+        raise WeightsMissing(f"no readable manifest.json in model folder {path.parent.name!r}")
+    manifest = Manifest.model_validate_json(path.read_text())
+    if manifest.digest != manifest.expected_digest():
+        raise WeightsMismatch("manifest.json was changed: its digest is not that of its content")
+    return manifest
+
+
+def _load_model(folder: Path) -> object:
+    return types.SimpleNamespace(manifest=_load_manifest(folder), folder=folder)
+
+
+class _Ensemble:
+    def __init__(self, model: object, **_settings: object) -> None:
+        self.model = model
+
+
+def _read_study(source, study_id, settings):  # type: ignore[no-untyped-def]
+    from enhancement.dicom.matching import match
+    from enhancement.dicom.series import read_series
+    from enhancement.settings import Role
+
+    found = match(source.headers(study_id), settings.matching)
+    found.require(Role.T1, Role.T1C)
+    t1, t1c = (read_series(source.instances(study_id, found.uids(role)[0])) for role in (Role.T1, Role.T1C))
+    images = types.SimpleNamespace(t1=t1.image, t1c=t1c.image, adc=None)
+    return types.SimpleNamespace(images=images, match=found, t1c=t1c, others={"T1": t1}, adc_computed=False, notes=())
+
+
+def _enhance(images, ensemble, brain_extractor, settings, progress=None):  # type: ignore[no-untyped-def]
+    import SimpleITK as sitk
+
+    _inject(os.environ.get("LIGHT_FAULT", ""))
+    seconds = float(os.environ.get("LIGHT_SECONDS", "0.5"))
+    steps = max(len(STAGES), int(seconds / 0.05))
+    for step in range(steps):
+        progress(STAGES[step * len(STAGES) // steps], 0.05 + 0.9 * step / steps)
+        time.sleep(seconds / steps)
+    return types.SimpleNamespace(
+        t1c_pro=sitk.Cast(images.t1c * 1.25, sitk.sitkFloat32),
+        adc=None,
+        missing_roles=("FLAIR", "ADC"),
+        warnings=(),
+        checks=(),
+        predictions=1,
+        stage_seconds={"predicting": seconds},
+    )
+
+
+def _inject(fault: str) -> None:
+    if fault == "memory":
+        raise MemoryError
+    if fault == "crash":
+        os.kill(os.getpid(), 9)
+    if fault == "unknown":
+        raise KeyError("PatientName")
+    if fault == "thread" and not os.environ.get("LIGHT_DIED"):
+        os.environ["LIGHT_DIED"] = "1"
+        raise SystemExit
+
+
+_install()
+_SPEC = importlib.util.spec_from_file_location("plugin_main", PLUGIN / "main.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+_SPEC.loader.exec_module(importlib.util.module_from_spec(_SPEC))
