@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.alias_generators import to_pascal
@@ -309,9 +309,16 @@ def _describe(item: Any) -> str:
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Settings
+    model: type[BaseModel] = Settings
     for part in location:
         for name, field in model.model_fields.items():
-            if part in (name, field.alias):
-                model = field.annotation
+            if part in (name, field.alias):  # an index or the key of a mapping stays at the model it leads to
+                model = _model_in(field.annotation) or model
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation holds, also inside tuples, mappings and optional values."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)

@@ -112,7 +112,9 @@ def frames_of(instances: Iterable[Dataset]) -> list[Frame]:
 
 def _frames_of_instance(ds: Dataset) -> Sequence[Frame]:
     if text(ds, "SOPClassUID") != MR_IMAGE:
-        return [_enhanced_frame(ds, index) for index in range(min(count_frames(ds), MOST_FRAMES))]
+        # One frame beyond the described ones is enough for the refusal of a count that is not true.
+        described = len(items(ds, "PerFrameFunctionalGroupsSequence"))
+        return [_enhanced_frame(ds, index) for index in range(min(count_frames(ds), described + 1))]
     private = private_tags.PrivateBlocks(ds)
     frame = _classic_frame(ds, private)
     kinds = {value.upper() for value in frame.image_type}

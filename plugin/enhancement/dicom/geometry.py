@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from enhancement.dicom.frames import Frame, Vector, normal_of
+from enhancement.dicom.frames import Frame, Vector, count_frames, normal_of
 from enhancement.dicom.headers import text
+from enhancement.dicom.private_tags import PrivateBlocks, grid_count
 from enhancement.errors import InconsistentGeometry, MissingAttribute
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -111,6 +112,7 @@ def _orthonormal(orientation: Vector) -> tuple[Array, Array]:
 def _check_present(frames: Sequence[Frame]) -> None:
     if not frames:
         raise MissingAttribute("There is no image in the series.", code="NO_IMAGES")
+    _check_kind(frames)
     for name, keyword in (
         ("position", "ImagePositionPatient"),
         ("orientation", "ImageOrientationPatient"),
@@ -132,6 +134,22 @@ def _check_present(frames: Sequence[Frame]) -> None:
             raise refuse(frames, "BAD_ORIENTATION", "ImageOrientationPatient is not two perpendicular unit vectors.")
         if min(frame.spacing_mm) <= 0 or max(frame.spacing_mm) > 100 or max(map(abs, frame.position)) > 1e5:
             raise refuse(frames, "BAD_SPACING", "PixelSpacing or ImagePositionPatient is out of any possible range.")
+
+
+def _check_kind(frames: Sequence[Frame]) -> None:
+    """Refuse objects whose planes cannot be told apart."""
+    for frame in frames:
+        if frame.tile is None and {"MOSAIC", "VFRAME"} & set(frame.image_type) and _is_tiled(frame):
+            raise refuse(frames, "MOSAIC", "a mosaic whose number or place of slices is not in the header.")
+        if frame.frame_number is None and count_frames(frame.header) > 1:
+            raise refuse(frames, "NUMBER_OF_FRAMES", "several frames in a single-frame object.")
+        if frame.rows < 0 or frame.columns < 0:
+            raise refuse(frames, "BAD_SIZE", f"Rows and Columns are {frame.rows} and {frame.columns}.")
+
+
+def _is_tiled(frame: Frame) -> bool:
+    """A Siemens mosaic always is; UIH's VFRAME is one of several slices only where it says so."""
+    return "MOSAIC" in frame.image_type or (grid_count(PrivateBlocks(frame.header)) or 0) > 1
 
 
 def _check_alike(frames: Sequence[Frame]) -> None:
@@ -168,7 +186,20 @@ def _slice_step(ordered: Sequence[Frame], along: Array) -> float:
             raise refuse(ordered, "MISSING_SLICES", what)
         what = f"evenly spaced slices are needed, found steps of {steps.min():.2f} to {steps.max():.2f} mm."
         raise refuse(ordered, "UNEVEN_SLICES", what)
+    _check_three_d(ordered, median)
     return float((along[-1] - along[0]) / (len(ordered) - 1))
+
+
+def _check_three_d(ordered: Sequence[Frame], step: float) -> None:
+    """Every second slice of a 3D acquisition missing is even spacing: only the thickness shows it.
+
+    3D partitions touch or overlap; gaps exist in 2D only.
+    """
+    thickness = ordered[0].thickness_mm
+    is_3d = text(ordered[0].header, "MRAcquisitionType").upper() == "3D"
+    if is_3d and thickness and step > 1.6 * thickness:
+        what = f"slices of a 3D acquisition are {thickness:g} mm thick and {step:g} mm apart: some are missing."
+        raise refuse(ordered, "MISSING_SLICES", what)
 
 
 def _check_shear(ordered: Sequence[Frame], normal: Array) -> None:

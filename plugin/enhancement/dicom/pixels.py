@@ -94,6 +94,8 @@ def _tile(frame: Frame, picture: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _check_pixels(ds: Dataset) -> None:
     if (integer(ds, "SamplesPerPixel") or 1) != 1:
         raise _refused_instance(ds, "COLOUR", "one sample per pixel is needed, this is a colour image.")
+    if (kind := text(ds, "PhotometricInterpretation")) not in ("MONOCHROME2", ""):
+        raise _refused_instance(ds, "PHOTOMETRIC", f"brightness must rise with the value (MONOCHROME2), found {kind}.")
     if "PixelData" not in ds:
         raise _refused_instance(ds, "NO_PIXELS", "there are no pixel data.")
     bits = integer(ds, "BitsAllocated")
@@ -155,6 +157,8 @@ def _check_codestream(ds: Dataset, index: int) -> None:
     wanted = (integer(ds, "Rows") or 0, integer(ds, "Columns") or 0)
     for at, frame in enumerate(_compressed_frames(ds)):
         if at == index:
+            if frame.startswith(b"\xff") and not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
+                raise _refused_instance(ds, "TRUNCATED_PIXELS", f"frame {index + 1} ends before its end marker.")
             found = codestream_size(frame)
             if found is not None and found != wanted:
                 what = f"the codestream declares {found}, the header {wanted}."
