@@ -49,6 +49,7 @@ def evaluate_case(
     return {
         "name": case.name,
         "predictions": enhanced.predictions,
+        "seconds": enhanced.seconds,
         "facts": dict(case.facts),
         "images": {name: _as_json(result) for name, result in results.items()},
     }

@@ -7,6 +7,7 @@ numbers are the plugin's own code. Real cases go through the plugin's whole pipe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from enhancement.imaging.bias_field import correct_bias_field
+from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.intensity import BrainStatistics, from_unit, normalise
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import Model, load_model
@@ -32,11 +33,14 @@ class Enhanced:
     image, spread : (z, y, x), intensities
         Mean over the predictions (the T1c outside the brain), and their standard deviation.
     predictions : int
+    seconds : float
+        That the predictions took, without preprocessing.
     """
 
     image: Volume
     spread: Volume
     predictions: int
+    seconds: float = float("nan")
 
 
 class Enhancer:
@@ -65,7 +69,9 @@ class Enhancer:
     def __call__(self, case: Case) -> Enhanced:
         """Enhance a case."""
         inputs, statistics, field = self.inputs(case)
+        start = time.perf_counter()
         prediction = self.ensemble.predict(inputs)
+        seconds = time.perf_counter() - start
         output = self.model.manifest.output
         mean = from_unit(prediction.mean_zyx, output.z_min, output.z_max, statistics) * field
         per_unit = (output.z_max - output.z_min) * statistics.sd
@@ -73,6 +79,7 @@ class Enhancer:
             image=np.where(case.brain, mean, case.t1c).astype(np.float32),
             spread=np.where(case.brain, prediction.spread_zyx * per_unit * field, 0).astype(np.float32),
             predictions=prediction.predictions,
+            seconds=seconds,
         )
 
     def inputs(self, case: Case) -> tuple[NDArray[np.float32], BrainStatistics, Volume]:
@@ -95,16 +102,16 @@ class Enhancer:
                 channels.append(np.zeros(case.brain.shape, dtype=np.float32))
                 continue
             if manifest.preprocessing.bias_field and channel.role != "ADC":
-                corrected = _without_bias(volume, case.brain)
+                own = _bias_field(volume, case.brain)
                 if channel.role == manifest.output.reference:
-                    field = np.where(corrected > 0, volume / np.where(corrected > 0, corrected, 1), 1)
-                volume = corrected
+                    field = own
+                volume = volume / own
             unit, known[channel.role] = normalise(volume, case.brain, channel.z_min, channel.z_max)
             channels.append(unit)
-        return np.stack(channels), known[manifest.output.reference], field.astype(np.float32)
+        return np.stack(channels), known[manifest.output.reference], field
 
 
-def _without_bias(volume: Volume, brain: Mask) -> Volume:
+def _bias_field(volume: Volume, brain: Mask) -> Volume:
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume, dtype=np.float32))
     mask = sitk.GetImageFromArray(brain.astype(np.uint8))
-    return np.asarray(sitk.GetArrayFromImage(correct_bias_field(image, mask)), dtype=np.float32)
+    return np.asarray(sitk.GetArrayFromImage(estimate_bias_field(image, mask)), dtype=np.float32)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.regions import Mask, Spacing, Volume, masked_smooth
+from evaluation.regions import Mask, Spacing, Volume, block_mean, masked_smooth
 
 # -sigma^2 laplacian(G_sigma * sphere) at the centre of a sphere of radius sqrt(3) sigma and contrast 1.
 _SPHERE_RESPONSE = float(np.sqrt(2 / np.pi) * 3**1.5 * np.exp(-1.5))
@@ -143,12 +143,12 @@ def _maxima(
     """Blob-shaped maxima of one scale, each with its voxel; large scales on a coarser grid."""
     factor = [max(1, int(diameter_mm / (5 * step))) for step in spacing_zyx_mm]
     step: Spacing = tuple(s * f for s, f in zip(spacing_zyx_mm, factor, strict=True))  # type: ignore[assignment]
-    smooth = _smooth(_block_mean(excess, factor), diameter_mm, step)
+    smooth = _smooth(block_mean(excess, factor), diameter_mm, step)
     contrast = np.minimum(
         _laplacian_contrast(smooth, diameter_mm, step),
-        sphere_response(_block_mean(normal - 1, factor), diameter_mm, step),
+        sphere_response(block_mean(normal - 1, factor), diameter_mm, step),
     )
-    inside = _block_mean(brain.astype(np.float32), factor) > 0.5
+    inside = block_mean(brain.astype(np.float32), factor) > 0.5
     noise = 1.4826 * float(np.median(np.abs(contrast[inside] - np.median(contrast[inside]))))
     least = max(settings.threshold, settings.noise_factor * noise)
     high = (contrast >= least) & inside
@@ -163,16 +163,6 @@ def _maxima(
         voxel = np.clip(np.rint(place).astype(np.intp), 0, np.asarray(excess.shape) - 1)
         marks.append((Detection(centre, diameter_mm, float(contrast[tuple(index)])), voxel))
     return marks
-
-
-def _block_mean(volume: Volume, factor: list[int]) -> Volume:
-    """Mean of whole blocks; what is left over at the far ends is filled up with zeros."""
-    if max(factor) == 1:
-        return volume
-    short = [(0, -size % f) for size, f in zip(volume.shape, factor, strict=True)]
-    padded = np.pad(volume, short)
-    shape = [n for size, f in zip(padded.shape, factor, strict=True) for n in (size // f, f)]
-    return np.asarray(padded.reshape(shape).mean(axis=(1, 3, 5)), dtype=np.float32)
 
 
 def sphere_response(volume: Volume, diameter_mm: float, spacing_zyx_mm: Spacing) -> Volume:
@@ -266,19 +256,22 @@ class _Surroundings:
 
 
 def _ventricles(csf: Mask, brain: Mask, spacing_zyx_mm: Spacing) -> Mask:
-    """Deep CSF, closed over what floats in it."""
-    depth = ndimage.distance_transform_edt(brain, sampling=spacing_zyx_mm)
-    deep = csf & (depth > 12)
-    if not deep.any():
-        return deep
+    """Deep CSF, closed over what floats in it; found at 2 mm."""
+    factor = [max(1, round(2.0 / step)) for step in spacing_zyx_mm]
+    step = [s * f for s, f in zip(spacing_zyx_mm, factor, strict=True)]
+    depth = ndimage.distance_transform_edt(block_mean(brain.astype(np.float32), factor) > 0.5, sampling=step)
+    deep = (block_mean(csf.astype(np.float32), factor) > 0.5) & (depth > 12)
     labels, _ = ndimage.label(deep)
-    sizes = np.bincount(labels.ravel()) * float(np.prod(spacing_zyx_mm))
+    sizes = np.bincount(labels.ravel()) * float(np.prod(step))
     sizes[0] = 0
     large = (sizes >= 500)[labels]  # a necrotic centre or a lacune is smaller than the ventricles
     if not large.any():
-        return np.asarray(large)
-    grown = ndimage.distance_transform_edt(~large, sampling=spacing_zyx_mm) <= 4
-    return np.asarray(ndimage.distance_transform_edt(grown, sampling=spacing_zyx_mm) > 4)
+        return np.zeros_like(csf)
+    grown = ndimage.distance_transform_edt(~large, sampling=step) <= 4
+    closed = ndimage.distance_transform_edt(grown, sampling=step) > 4
+    for axis, f in enumerate(factor):
+        closed = np.repeat(closed, f, axis=axis)
+    return np.asarray(closed[tuple(slice(n) for n in csf.shape)])
 
 
 def _box(brain: Mask) -> tuple[slice, slice, slice]:

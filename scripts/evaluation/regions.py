@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
@@ -136,19 +137,58 @@ def enhancing(t1: Volume, t1c: Volume, brain: Mask, spacing_zyx_mm: Spacing) -> 
 
 
 def masked_smooth(volume: Volume, mask: Mask, sigma: list[float]) -> Volume:
-    """Gaussian smoothing that only sees voxels of the mask (normalised convolution); 0 where it sees none."""
-    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma, mode="constant", truncate=3)
-    total = ndimage.gaussian_filter(np.where(mask, volume, 0).astype(np.float32), sigma, mode="constant", truncate=3)
-    seen = weight > 1e-4
-    return np.where(seen, total / np.where(seen, weight, 1), 0).astype(np.float32)
+    """Gaussian smoothing that only sees voxels of the mask (normalised convolution); 0 where it sees none.
+
+    A Gaussian wider than six voxels is applied to means of blocks, a sixth of its width at most, and interpolated:
+    the result differs by less than noise, the time by two orders.
+    """
+    factor = [max(1, int(s // 6)) for s in sigma]
+    inside = np.where(mask, volume, 0).astype(np.float32)
+    if max(factor) == 1:
+        return _normalised(inside, mask.astype(np.float32), sigma)
+    coarse = [s / f for s, f in zip(sigma, factor, strict=True)]
+    small = _normalised(block_mean(inside, factor), block_mean(mask.astype(np.float32), factor), coarse)
+    places = [(np.arange(n, dtype=np.float32) - (f - 1) / 2) / f for n, f in zip(volume.shape, factor, strict=True)]
+    for axis, place in enumerate(places):
+        small = _interpolate(small, place, axis)
+    return small
+
+
+def _normalised(inside: Volume, weight: Volume, sigma: list[float]) -> Volume:
+    seen = ndimage.gaussian_filter(weight, sigma, mode="constant", truncate=3)
+    total = ndimage.gaussian_filter(inside, sigma, mode="constant", truncate=3)
+    return np.where(seen > 1e-4, total / np.maximum(seen, 1e-4), 0).astype(np.float32)
+
+
+def _interpolate(volume: Volume, places: NDArray[np.float32], axis: int) -> Volume:
+    """Linear interpolation along one axis, held constant beyond its ends."""
+    last = volume.shape[axis] - 1
+    places = np.clip(places, 0, last)
+    low = np.minimum(places.astype(np.intp), max(last - 1, 0))
+    shape = [1, 1, 1]
+    shape[axis] = len(places)
+    part = (places - low).astype(np.float32).reshape(shape)
+    high = np.minimum(low + 1, last)
+    return np.take(volume, low, axis=axis) * (1 - part) + np.take(volume, high, axis=axis) * part
+
+
+def block_mean(volume: Volume, factor: list[int]) -> Volume:
+    """Mean of whole blocks; what is left over at the far ends is filled up with zeros."""
+    if max(factor) == 1:
+        return volume
+    short = [(0, -size % f) for size, f in zip(volume.shape, factor, strict=True)]
+    padded = np.pad(volume, short)
+    shape = [n for size, f in zip(padded.shape, factor, strict=True) for n in (size // f, f)]
+    return np.asarray(padded.reshape(shape).mean(axis=(1, 3, 5)), dtype=np.float32)
 
 
 def dilate(mask: Mask, margin_mm: float, spacing_zyx_mm: Spacing) -> Mask:
-    """All voxels within a distance of the mask."""
+    """All voxels within a distance of the mask (a ball of whole voxels)."""
     if not mask.any():
         return mask.copy()
-    distance = ndimage.distance_transform_edt(~mask, sampling=spacing_zyx_mm)
-    return np.asarray(distance <= margin_mm)
+    radius = [int(margin_mm / step + 1e-6) for step in reversed(spacing_zyx_mm)]
+    grown = sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), radius, sitk.sitkBall)
+    return np.asarray(sitk.GetArrayFromImage(grown) > 0)
 
 
 def _drop_small(mask: Mask, smallest_mm3: float, spacing_zyx_mm: Spacing) -> Mask:

@@ -1,0 +1,99 @@
+"""Measure a model: the papers' tables on simulated and real cases, null cases, ensemble, brain extractor, ablations.
+
+Each sub-command writes report.md, figures and JSON to --output. Examples:
+
+    evaluate.py cohort --model model_weights/t1c-pro --output runs/cohort
+    evaluate.py real CASE_FOLDER... --model model_weights/t1c-pro --label 3 --output runs/real
+    evaluate.py null --patients 10 --output runs/null
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "plugin")]
+
+import typer  # noqa: E402
+
+WEIGHTS = HERE.parent / "model_weights"
+Output = Annotated[Path, typer.Option(help="folder for report.md, figures and JSON")]
+Model = Annotated[Path, typer.Option(help="model folder")]
+Folds = Annotated[int, typer.Option(help="folds of the ensemble to use", min=1, max=5)]
+Mirrorings = Annotated[int, typer.Option(help="mirrorings of each fold: 1, 2, 4 or 8")]
+Patients = Annotated[int, typer.Option(help="simulated patients", min=1)]
+Steps = Annotated[int, typer.Option(help="training steps of each point")]
+Data = Annotated[Path | None, typer.Option(help="simulator cache to train from")]
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+PRO, BRAIN = WEIGHTS / "t1c-pro", WEIGHTS / "brain"
+
+
+@app.command()
+def cohort(output: Output, model: Model = PRO, cases: Annotated[int, typer.Option(help="patients")] = 79,
+           first_seed: Annotated[int, typer.Option(help="of the test patients; from 900000 on")] = 900_000,
+           folds: Folds = 5, mirrorings: Mirrorings = 8,
+           figures: Annotated[int, typer.Option(help="sheets of the first N patients")] = 10) -> None:  # fmt: skip
+    """Tables 4 and 5 of Bone 2022 on simulated patients; goes on where it was stopped."""
+    from evaluation.studies import cohort_study
+
+    cohort_study(output, model, cases=cases, first_seed=first_seed, folds=folds, mirrorings=mirrorings,
+                 figures=figures, report=typer.echo)  # fmt: skip
+
+
+@app.command()
+def real(folders: list[Path], output: Output, model: Model = PRO, brain: Model = BRAIN,
+         label: Annotated[int, typer.Option(help="enhancing tumour in the segmentations")] = 3,
+         segmentation: Annotated[Path | None, typer.Option(help="instead of the one in the folder")] = None,
+         folds: Folds = 5, mirrorings: Mirrorings = 8) -> None:  # fmt: skip
+    """The same measures on real cases, a folder each; call again to add cases with another label."""
+    from evaluation.studies import real_study
+
+    real_study(output, model, brain, folders, label=label, segmentation=segmentation, folds=folds,
+               mirrorings=mirrorings, report=typer.echo)  # fmt: skip
+
+
+@app.command()
+def null(output: Output, model: Model = PRO, patients: Patients = 10, folds: Folds = 5,
+         mirrorings: Mirrorings = 8) -> None:  # fmt: skip
+    """False enhancement where nothing may enhance."""
+    from evaluation.studies import null_study
+
+    null_study(output, model, patients=patients, folds=folds, mirrorings=mirrorings, report=typer.echo)
+
+
+@app.command()
+def ensemble(output: Output, model: Model = PRO, patients: Patients = 5) -> None:
+    """Quality and time of 1, 5, 8 and 40 predictions; the spread as a flag of false enhancement."""
+    from evaluation.studies import ensemble_size_study
+
+    ensemble_size_study(output, model, patients=patients, report=typer.echo)
+
+
+@app.command()
+def brain(output: Output, model: Model = BRAIN, heads: Annotated[int, typer.Option(help="simulated heads")] = 40,
+          head: Annotated[list[Path] | None, typer.Option(help="real head: volume or DICOM folder")] = None,
+          atlas: Annotated[bool, typer.Option(help="compare with atlas registration")] = True) -> None:  # fmt: skip
+    """Dice and volumes of the built-in brain extractor."""
+    from evaluation.studies import brain_extractor_study
+
+    brain_extractor_study(output, model, head or [], heads=heads, atlas=atlas, report=typer.echo)
+
+
+@app.command()
+def ablation(output: Output, steps: Steps = 300, data: Data = None, patients: Patients = 10) -> None:
+    """The input table of ISBI 2021, with short trainings."""
+    from evaluation.studies import Study, ablation_study
+
+    ablation_study(output, Study(steps=steps, patients=patients, data=data), report=typer.echo)
+
+
+@app.command()
+def channels(output: Output, steps: Steps = 300, data: Data = None, patients: Patients = 10) -> None:
+    """The channels x fraction figure of ISBI 2021, with short trainings."""
+    from evaluation.studies import Study, channel_study
+
+    channel_study(output, Study(steps=steps, patients=patients, data=data), report=typer.echo)
+
+
+if __name__ == "__main__":
+    app()

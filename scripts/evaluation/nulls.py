@@ -1,0 +1,218 @@
+"""Null cases: what must not be enhanced, and how often it is all the same.
+
+False enhancement of a voxel: T1c-pro, smoothed over 3 mm, is above the noise-free truth by more than 10 % of the
+brain's median, where the truth takes up no agent. Stated as a rate: percent of the brain's voxels, mean over the
+patients, beside the same for the T1c, whose noise and artefacts alone give a little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluation import significance
+from evaluation.cases import FIRST_TEST_SEED, Case, from_patient
+from evaluation.cohort import read_record, write_json
+from evaluation.enhancing import Enhancer
+from evaluation.reader import ReaderSettings, read_lesions
+from evaluation.regions import Mask, Volume, masked_smooth
+from simulation.layers import Label
+from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient
+
+#: From here on, null patients; a thousand seeds for each cohort.
+FIRST_NULL_SEED = FIRST_TEST_SEED + 10_000
+TOLERANCE = 0.10
+_FWHM_MM = 3.0
+_NONE = PatientConfig(enhancing=0.0, mimics=False)
+
+
+@dataclass(frozen=True)
+class NullCohort:
+    """Patients that share a reason not to be enhanced.
+
+    Parameters
+    ----------
+    name : str
+    config : PatientConfig
+    missing : tuple of roles
+        Inputs left out.
+    t1_as_t1c : bool
+        The T1 itself is given as T1c, voxel for voxel.
+    mimics : tuple of Label
+        What the patients have that might be taken for enhancement.
+    seeds : int
+        Thousand of seeds; cohorts with the same one share their patients.
+    """
+
+    name: str
+    config: PatientConfig
+    missing: tuple[str, ...] = ()
+    t1_as_t1c: bool = False
+    mimics: tuple[Label, ...] = ()
+    seeds: int = 0
+
+
+COHORTS: tuple[NullCohort, ...] = (
+    NullCohort("T1c := T1", _NONE, t1_as_t1c=True),
+    NullCohort("no agent, T1c acquired anew", replace(_NONE, same_t1c=True), seeds=1),
+    NullCohort("non-enhancing lesions", replace(_NONE, only=("nonenhancing",)), mimics=(Label.NON_ENHANCING,), seeds=2),
+    NullCohort("T1-bright lesions", replace(_NONE, only=("bright",)), mimics=(Label.T1_BRIGHT,), seeds=3),
+    NullCohort("white-matter disease", replace(_NONE, only=("wmdisease",)), mimics=(Label.WM_DISEASE,), seeds=4),
+    *(
+        NullCohort(
+            f"misregistration {shift} mm",
+            replace(_NONE, misregistration_mm=float(shift), misregistration_share=1.0, fixed_misregistration=True),
+            seeds=5,
+        )
+        for shift in (0, 1, 2, 3)
+    ),
+    NullCohort("without FLAIR", _NONE, missing=("FLAIR",)),
+    NullCohort("without ADC", _NONE, missing=("ADC",)),
+    NullCohort("without FLAIR and ADC", _NONE, missing=("FLAIR", "ADC")),
+    NullCohort("nothing wrong", _NONE),
+)
+
+
+def false_enhancement(case: Case, image: Volume, truth: Volume) -> Mask:
+    """Voxels that are brighter than the truth and take up no agent.
+
+    Parameters
+    ----------
+    case : Case
+        `enhancing` says what takes up agent.
+    image, truth : (z, y, x), intensities of the T1c
+    """
+    quiet = case.brain & ~case.enhancing if case.enhancing is not None else case.brain
+    sigma = [_FWHM_MM / 2.3548 / step for step in case.spacing_zyx_mm]
+    excess = masked_smooth(image - truth, quiet, sigma)
+    return np.asarray(quiet & (excess > TOLERANCE * float(np.median(case.t1c[case.brain]))))
+
+
+def run_nulls(
+    folder: Path,
+    model: Path,
+    *,
+    patients: int,
+    folds: int,
+    mirrorings: int,
+    cohorts: Sequence[NullCohort] = COHORTS,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, list[dict[str, Any]]]:
+    """Evaluate every null cohort; records are kept as in `cohort.run_cohort`."""
+    results: dict[str, list[dict[str, Any]]] = {}
+    enhancer = Enhancer(model, folds=folds, mirrorings=mirrorings)
+    identity = {"model": enhancer.model.digest, "predictions": enhancer.ensemble.predictions}
+    for seed_offset in range(patients):
+        for thousand in sorted({cohort.seeds for cohort in cohorts}):
+            sharing = [cohort for cohort in cohorts if cohort.seeds == thousand]
+            _run_patients(folder, enhancer, identity, sharing, thousand, seed_offset, results, report)
+    return results
+
+
+def _run_patients(
+    folder: Path,
+    enhancer: Enhancer,
+    identity: Mapping[str, Any],
+    sharing: Sequence[NullCohort],
+    thousand: int,
+    offset: int,
+    results: dict[str, list[dict[str, Any]]],
+    report: Callable[[str], None] | None,
+) -> None:
+    """One seed of all cohorts that share it; the patient is simulated once where the configuration is the same."""
+    made: dict[PatientConfig, SimulatedPatient] = {}
+    for cohort in sharing:
+        seed = FIRST_NULL_SEED + 1000 * thousand + offset
+        path = folder / cohort.name.replace(" ", "-").replace(":=", "is") / f"{seed}.json"
+        record = read_record(path, identity)
+        if record is None:
+            if cohort.config not in made:
+                made = {cohort.config: simulate_patient(seed, config=cohort.config)}
+            enhancer.missing = frozenset(cohort.missing)
+            record = _record(cohort, made[cohort.config], enhancer) | {"identity": identity}
+            write_json(path, record)
+        results.setdefault(cohort.name, []).append(record)
+        if report is not None:
+            report(f"{cohort.name}, {seed}: false enhancement {100 * record['pro']['rate']:.2f} %")
+
+
+def _record(cohort: NullCohort, patient: SimulatedPatient, enhancer: Enhancer) -> dict[str, Any]:
+    case = from_patient(patient)
+    truth = case.reference(enhancer.dose_factor)
+    if truth is None:
+        raise ValueError(f"the cohort has no reference at {enhancer.dose_factor} times the dose")
+    if cohort.t1_as_t1c:
+        case = replace(case, volumes={**case.volumes, "T1C": case.t1}, enhancing=np.zeros_like(case.brain))
+        truth = case.t1
+    image = enhancer(case).image
+    mimic = np.isin(patient.labels, [int(label) for label in cohort.mimics]) & case.brain
+    change = image[case.regions.tissue] - case.t1c[case.regions.tissue]
+    return {
+        "t1c": _rates(case, case.t1c, truth),
+        "pro": _rates(case, image, truth),
+        "median_absolute_change": float(np.median(np.abs(change)) / np.median(case.t1c[case.brain])),
+        "mimic_brightening": _brightening(case, image, truth, mimic),
+        "mimic_brightening_t1c": _brightening(case, case.t1c, truth, mimic),
+    }
+
+
+def _rates(case: Case, image: Volume, truth: Volume) -> dict[str, float]:
+    quiet = case.brain if case.enhancing is None else case.brain & ~case.enhancing
+    marks = read_lesions(image, case.t1, case.brain, spacing_zyx_mm=case.spacing_zyx_mm)
+    least = ReaderSettings().threshold
+    return {
+        "rate": float(false_enhancement(case, image, truth).sum() / max(quiet.sum(), 1)),
+        "false_marks": float(sum(mark.score >= least for mark in marks)),
+    }
+
+
+def _brightening(case: Case, image: Volume, truth: Volume, mimic: Mask) -> float | None:
+    """Mean of image - truth in the mimics, in brain medians."""
+    if not mimic.any():
+        return None
+    return float((image[mimic] - truth[mimic]).mean() / np.median(case.t1c[case.brain]))
+
+
+def null_summary(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Means and intervals over the patients of each cohort."""
+    summary = {}
+    for name, records in results.items():
+        rates = [record["pro"]["rate"] for record in records]
+        mimics = [record["mimic_brightening"] for record in records if record["mimic_brightening"] is not None]
+        plain = [record["mimic_brightening_t1c"] for record in records if record["mimic_brightening_t1c"] is not None]
+        summary[name] = {
+            "patients": len(records),
+            "rate": float(np.mean(rates)),
+            "rate_ci": significance.student_interval(rates),
+            "rate_t1c": float(np.mean([record["t1c"]["rate"] for record in records])),
+            "false_marks": float(np.mean([record["pro"]["false_marks"] for record in records])),
+            "false_marks_t1c": float(np.mean([record["t1c"]["false_marks"] for record in records])),
+            "median_absolute_change": float(np.mean([record["median_absolute_change"] for record in records])),
+            "mimic_brightening": float(np.mean(mimics)) if mimics else None,
+            "mimic_brightening_t1c": float(np.mean(plain)) if plain else None,
+        }
+    return summary
+
+
+def null_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
+    """The summary in Markdown."""
+    lines = [
+        "| cohort | patients | false enhancement, % of brain [95 %] | the same, T1c | false marks/case, T1c -> pro "
+        "| median abs. change % | brightening of the mimic, T1c -> pro % |",
+        "|-|-|-|-|-|-|-|",
+    ]
+    for name, row in summary.items():
+        low, high = row["rate_ci"]
+        mimic = "–"
+        if row["mimic_brightening"] is not None:
+            mimic = f"{100 * row['mimic_brightening_t1c']:+.1f} -> {100 * row['mimic_brightening']:+.1f}"
+        lines.append(
+            f"| {name} | {row['patients']} | {100 * row['rate']:.2f} [{100 * low:.2f};{100 * high:.2f}] "
+            f"| {100 * row['rate_t1c']:.2f} | {row['false_marks_t1c']:.2f} -> {row['false_marks']:.2f} "
+            f"| {100 * row['median_absolute_change']:.1f} | {mimic} |"
+        )
+    return "\n".join(lines)

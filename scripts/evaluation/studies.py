@@ -1,0 +1,194 @@
+"""What each sub-command does: run, print nothing, write report.md, JSON and figures to one folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from evaluation import ablation, brain_study, ensemble_study, nulls, real, sheets, tables
+from evaluation.ablation import Study
+from evaluation.cases import Case
+from evaluation.cohort import evaluate_case, run_cohort, write_json
+from evaluation.enhancing import Enhanced, Enhancer
+from evaluation.reader import Detection, ReaderSettings
+
+Report = Callable[[str], None]
+
+_METHOD = """Intensities are the image's own. The reader's region is the white matter within the 16 mm cube that holds
+most of it. P: paired t-test against the T1c; sensitivity McNemar mid-p, false detections Wilcoxon signed-rank
+(zero_method "wilcox"); intervals Clopper-Pearson, bootstrap over patients, Student. PSNR has peak 1 on a unit scale
+where [0, 1] is a z-score of -3 to 12 of the T1c. SSIM: 3D, Gaussian sigma 1.5, population covariance, data range 1.
+"""
+
+
+def cohort_study(
+    output: Path, model: Path, *, cases: int, first_seed: int, folds: int, mirrorings: int, figures: int, report: Report
+) -> None:
+    """The paper's tables 4 and 5 on simulated patients."""
+    enhancer = Enhancer(model, folds=folds, mirrorings=mirrorings)
+
+    def look(case: Case, enhanced: Enhanced) -> None:
+        if case.facts["seed"] < first_seed + figures:
+            sheets.sheet(case, enhanced.image, output / "sheets" / f"{case.name}.png")
+
+    records = run_cohort(enhancer, output / "cases", cases=cases, first_seed=first_seed, look=look, report=report)
+    result = tables.summary(records) | {
+        "model": enhancer.model.manifest.name,
+        "digest": enhancer.model.digest,
+        "predictions": enhancer.ensemble.predictions,
+        "reader": asdict(ReaderSettings()),
+        "first_seed": first_seed,
+    }
+    write_json(output / "cohort.json", result)
+    sheets.froc_figure(result["froc"], output / "froc.png", threshold=ReaderSettings().threshold)
+    equal = ", ".join(f"{name} {100 * value:.0f} %" for name, value in result["equal_false_positives"].items())
+    write_report(
+        output,
+        f"{enhancer.model.manifest.name} on {len(records)} simulated patients",
+        f"Seeds {first_seed} to {first_seed + cases - 1}, which no training draws. {enhancer.ensemble.predictions} "
+        f"predictions. Model digest {enhancer.model.digest[:12]}. Reference of fidelity: the noise-free T1c at "
+        f"{enhancer.dose_factor:g} times the dose. {_METHOD}",
+        ("Contrast, texture, fidelity: mean ± SD", tables.contrast_table(result)),
+        ("Gain of CNR against the T1c: ratio of the means", tables.gain_table(result)),
+        ("Detection by the same automatic reader", tables.detection_table(result)),
+        ("Free response", f"![FROC](froc.png)\n\nSensitivity at the T1c's false detections per case: {equal}."),
+    )
+
+
+def real_study(
+    output: Path,
+    model: Path,
+    brain: Path,
+    folders: Sequence[Path],
+    *,
+    label: int,
+    segmentation: Path | None,
+    folds: int,
+    mirrorings: int,
+    report: Report,
+) -> None:
+    """The same measures on real cases, through the plugin's pipeline, on the T1c's grid."""
+    pipeline = real.Pipeline(model, brain, folds=folds, mirrorings=mirrorings)
+    for folder in folders:
+        source = real.read_case(folder, segmentation=segmentation)
+        case, made = real.as_case(source, pipeline(source), label=label)
+        record = evaluate_case(case, made, dose_factor=pipeline.dose_factor)
+        record["new_blobs"] = _new_blobs(case, made, record)
+        record["digest"] = pipeline.ensemble.model.digest
+        write_json(output / "cases" / f"{case.name}.json", record)
+        sheets.sheet(case, made.image, output / "sheets" / f"{case.name}.png")
+        report(f"{case.name}: {len(record['new_blobs'])} new blobs")
+    write_real_report(output)
+
+
+def _new_blobs(case: Case, made: Enhanced, record: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = record["images"]["T1c-pro"]["marks"]
+    marks = [Detection((row[0], row[1], row[2]), row[3], row[4]) for row in rows]
+    return real.new_blobs(case, made.image, marks, threshold=ReaderSettings().threshold)
+
+
+def write_real_report(output: Path) -> None:
+    """One report over all real cases whose records lie in the output folder."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((output / "cases").glob("*.json"))]
+    parts = []
+    for record in records:
+        result = tables.summary([record])
+        blobs = ", ".join(
+            f"{b['diameter_mm']:.1f} mm at {[round(c) for c in b['centre_mm']]}" for b in record["new_blobs"]
+        )
+        text = f"{tables.contrast_table(result)}\n\n{tables.gain_table(result)}\n\n"
+        text += f"New bright blobs: {blobs or 'none'}.\n\n"
+        parts.append((record["name"], text + f"![{record['name']}](sheets/{record['name']}.png)"))
+    result = tables.summary(records)
+    write_json(output / "real.json", result | {"names": [record["name"] for record in records]})
+    both = f"{tables.contrast_table(result)}\n\n{tables.gain_table(result)}\n\n{tables.detection_table(result)}"
+    write_report(output, "Real cases", f"Through the plugin's pipeline, on the T1c's own grid. {_METHOD}",
+                 ("All cases", both), *parts)  # fmt: skip
+
+
+def null_study(output: Path, model: Path, *, patients: int, folds: int, mirrorings: int, report: Report) -> None:
+    """What must not be enhanced."""
+    results = nulls.run_nulls(output / "cases", model, patients=patients, folds=folds, mirrorings=mirrorings,
+                              report=report)  # fmt: skip
+    summary = nulls.null_summary(results)
+    write_json(output / "null.json", summary)
+    write_report(output, "Null cases", str(nulls.__doc__), ("False enhancement", nulls.null_table(summary)))
+
+
+def ensemble_size_study(output: Path, model: Path, *, patients: int, report: Report) -> None:
+    """1, 5, 8 and 40 predictions."""
+    result = ensemble_study.run_ensemble(model, patients=patients, report=report)
+    write_json(output / "ensemble.json", result)
+    curve = ([float(size) for size in result], [row["fidelity.psnr_brain"] for row in result.values()])
+    sheets.lines_figure({"T1c-pro": curve}, output / "ensemble.png", x="predictions", y="PSNR in the brain, dB")
+    text = (
+        "The spread is the SD of the predictions; its AUC is the probability that it is larger at a voxel of false "
+        "enhancement than at another voxel that takes up no agent. 0.5 is chance."
+    )
+    write_report(output, "Folds and mirrorings", text, ("Sizes", ensemble_study.ensemble_table(result)),
+                 ("Figure", "![PSNR](ensemble.png)"))  # fmt: skip
+
+
+def brain_extractor_study(
+    output: Path, model: Path, real_heads: Sequence[Path], *, heads: int, atlas: bool, report: Report
+) -> None:
+    """The built-in brain extractor. A mask beside a real head, named like it with _brain_mask, is compared with."""
+    found = brain_study.run_heads(model, heads=heads, with_atlas=atlas, report=report) if heads else {}
+    loaded = []
+    for path in real_heads:
+        stem = path.name.split(".")[0]
+        known = path.with_name(path.name.replace(stem, f"{stem}_brain_mask"))
+        mask = sitk.ReadImage(str(known)) if known.is_file() else None
+        loaded.append((f"{path.parent.name}/{stem}", read_head(path), mask))
+    volumes = brain_study.run_real_heads(model, loaded, output / "real_heads.png") if loaded else {}
+    write_json(output / "brain.json", {"simulated": found, "real": volumes})
+    picture = "![outlines](real_heads.png)" if loaded else "No real heads were given."
+    write_report(output, "Brain extractor", "Simulated heads of seeds that no training draws, and real heads.",
+                 ("Dice and volumes", brain_study.brain_table(found, volumes)), ("Outlines", picture))  # fmt: skip
+
+
+def read_head(path: Path) -> sitk.Image:
+    """A head from a volume file, or from a folder with one DICOM series."""
+    if path.is_dir():
+        from enhancement.archive.folder import FolderArchive
+        from enhancement.dicom.series import read_series
+
+        archive = FolderArchive(path)
+        return read_series(archive.instances("", str(archive.headers("")[0].SeriesInstanceUID))).image
+    return sitk.ReadImage(str(path), sitk.sitkFloat32)
+
+
+def ablation_study(output: Path, study: Study, *, report: Report) -> None:
+    """The input table of ISBI 2021, small."""
+    rows = ablation.run_inputs(output / "points", study, report)
+    write_json(output / "ablation.json", {"study": _described(study), "rows": rows})
+    write_report(output, "Input ablation", f"{ablation.__doc__}\n{_described(study)}",
+                 ("Inputs", ablation.ablation_table(rows)))  # fmt: skip
+
+
+def channel_study(output: Path, study: Study, *, report: Report) -> None:
+    """The channels x fraction figure of ISBI 2021, small."""
+    rows = ablation.run_channels(output / "points", study, report=report)
+    write_json(output / "channels.json", {"study": _described(study), "rows": rows})
+    sheets.lines_figure(ablation.channel_curves(rows), output / "channels.png", x="fraction of the training set",
+                        y="PSNR in the brain, dB")  # fmt: skip
+    write_report(output, "Channels x fraction", f"{ablation.__doc__}\n{_described(study)}",
+                 ("Figure", "![channels](channels.png)"), ("Points", ablation.ablation_table(rows)))  # fmt: skip
+
+
+def write_report(output: Path, title: str, text: str, *parts: tuple[str, str]) -> None:
+    """Write report.md."""
+    lines = [f"# {title}", "", text, ""]
+    for heading, body in parts:
+        lines += [f"## {heading}", "", body, ""]
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "report.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _described(study: Study) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(study).items()}
