@@ -1,0 +1,134 @@
+"""The button on the study page of Orthanc Explorer, in Debian's Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from orthanc.conftest import make_study, models, orthanc_binary, start_orthanc  # noqa: F401
+from orthanc.server import PASSWORD, USER, Orthanc
+from unit.phantom import PhantomStudy
+
+pytestmark = [pytest.mark.browser, pytest.mark.orthanc]
+
+MakeStudy = Callable[..., PhantomStudy]
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page of Chromium that knows the password."""
+    chromium = shutil.which("chromium")
+    assert chromium, "Chromium is not installed; run scripts/setup"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = browser.new_context(
+            http_credentials={"username": USER, "password": PASSWORD}, viewport={"width": 1200, "height": 900}
+        )
+        yield context.new_page()
+        browser.close()
+
+
+def open_study(page: Page, orthanc: Orthanc, study_id: str) -> None:
+    page.goto("about:blank")
+    page.goto(f"{orthanc.url}/app/explorer.html#study?uuid={study_id}")
+    page.wait_for_selector("#enhancement-start")
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Kept where ENHANCEMENT_SCREENSHOTS says, for people to look at."""
+    folder = os.environ.get("ENHANCEMENT_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+class TestTheButton:
+    @pytest.fixture
+    def manual(self, start_orthanc: Callable[..., Orthanc]) -> Orthanc:  # noqa: F811
+        """An Orthanc that enhances only what it is asked to, and takes its time."""
+        return start_orthanc(
+            {"ContrastEnhancement.Automatic": False, "ContrastEnhancement.Queue.RetryInitialSeconds": 60},
+            variables={"LIGHT_SECONDS": "6"},
+        )
+
+    def test_it_starts_shows_progress_and_the_stored_state(
+        self,
+        manual: Orthanc,
+        make_study: MakeStudy,  # noqa: F811
+        page: Page,
+    ) -> None:
+        study = make_study()
+        manual.send(study.paths)
+        study_id = manual.study_id(study.study_instance_uid)
+        open_study(page, manual, study_id)
+        state = page.locator("#enhancement-state")
+        expect(state).to_have_text("Not enhanced yet.", timeout=PATIENCE_MS)
+        page.get_by_text("Enhance contrast", exact=True).click()
+        expect(state).to_contain_text("At work:", timeout=PATIENCE_MS)
+        expect(page.locator("#enhancement-progress")).to_be_visible()
+        expect(page.locator("#enhancement-cancel")).to_be_visible()
+        screenshot(page, "running")
+        expect(state).to_contain_text("The enhanced series is stored in this study.", timeout=PATIENCE_MS)
+        expect(page.locator("#enhancement-progress")).to_be_hidden()
+        screenshot(page, "stored")
+        assert len(manual.results(study_id)) == 1
+
+    def test_a_refusal_shows_its_reason_and_advice(
+        self,
+        manual: Orthanc,
+        make_study: MakeStudy,  # noqa: F811
+        page: Page,
+    ) -> None:
+        """A study without T1c; its description tries to be markup."""
+        study = make_study(roles=("T1", "FLAIR"))
+        manual.send(study.paths)
+        open_study(page, manual, manual.study_id(study.study_instance_uid))
+        page.get_by_text("Enhance contrast", exact=True).click()
+        expect(page.locator("#enhancement-state")).to_contain_text("A T1C series is needed", timeout=PATIENCE_MS)
+        expect(page.locator("#enhancement-state")).to_contain_text("Refused")
+        expect(page.locator("#enhancement-advice")).to_be_visible()
+        screenshot(page, "refused")
+
+    def test_a_running_job_can_be_cancelled(
+        self,
+        manual: Orthanc,
+        make_study: MakeStudy,  # noqa: F811
+        page: Page,
+    ) -> None:
+        study = make_study()
+        manual.send(study.paths)
+        study_id = manual.study_id(study.study_instance_uid)
+        open_study(page, manual, study_id)
+        page.get_by_text("Enhance contrast", exact=True).click()
+        expect(page.locator("#enhancement-state")).to_contain_text("At work:", timeout=PATIENCE_MS)
+        page.locator("#enhancement-cancel").click()
+        expect(page.locator("#enhancement-state")).to_contain_text("Cancelled", timeout=PATIENCE_MS)
+        assert manual.results(study_id) == []
+
+    def test_text_from_the_server_is_never_markup(
+        self,
+        manual: Orthanc,
+        make_study: MakeStudy,  # noqa: F811
+        page: Page,
+    ) -> None:
+        """A reason with a script in it is shown as it is."""
+        study = make_study()
+        manual.send(study.paths)
+        evil = "<img src=x onerror='window.__broken=1'><script>window.__broken=1</script>"
+
+        def answer(route):  # type: ignore[no-untyped-def]
+            body = {"state": "REJECTED", "fraction": 0, "reason": evil, "advice": evil}
+            route.fulfill(status=200, json=body)
+
+        page.route("**/enhancement/studies/*", answer)
+        try:
+            open_study(page, manual, manual.study_id(study.study_instance_uid))
+            expect(page.locator("#enhancement-state")).to_contain_text("<img src=x", timeout=PATIENCE_MS)
+            assert page.evaluate("window.__broken") is None
+        finally:
+            page.unroute("**/enhancement/studies/*")
