@@ -1,18 +1,22 @@
-"""What makes two runs the same run: source instances, model, and the settings that change the pixels."""
+"""What makes two runs the same run: source instances, their roles, model, and the settings that change the pixels."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from enhancement.settings import Settings
+from enhancement.settings import Role, Settings
 
 # Raise it when the same inputs, model and settings would give other pixels.
 METHOD_VERSION = 1
 
+INPUT_ROLES = (Role.T1, Role.T1C, Role.FLAIR, Role.DWI, Role.ADC)
 
-def fingerprint(source_sop_instance_uids: Iterable[str], model_digest: str, settings: Settings) -> str:
+_WITHOUT_EFFECT = frozenset({"KeepSuperseded", "HdBetFolder"})
+
+
+def fingerprint(source_sop_instance_uids: Iterable[str], model_digest: str, what_matters: Mapping[str, object]) -> str:
     """Hash the inputs of one run.
 
     Parameters
@@ -21,9 +25,8 @@ def fingerprint(source_sop_instance_uids: Iterable[str], model_digest: str, sett
         Every instance of the series that the matching chose; order and repetition do not matter.
     model_digest : str
         The digest of the model's manifest.
-    settings : Settings
-        Only what changes the stored result takes part (`settings_that_matter`): a longer queue, another device or
-        another port must not bring every study of the archive back.
+    what_matters : mapping
+        From `settings_that_matter`.
 
     Returns
     -------
@@ -31,25 +34,34 @@ def fingerprint(source_sop_instance_uids: Iterable[str], model_digest: str, sett
         64 hexadecimal digits.
     """
     content = {
-        "method": METHOD_VERSION,
         "sources": sorted(set(source_sop_instance_uids)),
         "model": model_digest,
-        "settings": settings_that_matter(settings),
+        "settings": dict(what_matters),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def settings_that_matter(settings: Settings) -> dict[str, object]:
-    """The settings that change the stored pixels or their headers, as JSON values."""
+def settings_that_matter(settings: Settings, roles: Mapping[Role, str | tuple[str, ...]]) -> dict[str, object]:
+    """What changes the stored pixels or their headers besides sources and model, as JSON values.
+
+    A longer queue, another device or another port must not bring every study of the archive back. A corrected rule that
+    gives the same two series the opposite roles must.
+
+    Parameters
+    ----------
+    roles : mapping
+        `StudyMatch.roles`: the SeriesInstanceUIDs that play each role.
+    """
     stages = settings.model_dump(mode="json", by_alias=True)
-    model = stages.get("Model", {})
     chosen: dict[str, object] = {
-        "Model": {key: model[key] for key in ("Folds", "Mirrorings", "Precision") if key in model}
+        "Method": METHOD_VERSION,
+        "Model": {key: stages["Model"][key] for key in ("Folds", "Mirrorings", "Precision")},
+        "Roles": {str(role): _uids(roles[role]) for role in INPUT_ROLES if role in roles},
     }
-    for stage in ("Preprocessing", "Output", "Imaging", "Gate", "Quality"):
-        if stage in stages:
-            chosen[stage] = {key: value for key, value in stages[stage].items() if key not in _WITHOUT_EFFECT}
+    for stage in ("Preprocessing", "Output", "Gate"):
+        chosen[stage] = {key: value for key, value in stages[stage].items() if key not in _WITHOUT_EFFECT}
     return chosen
 
 
-_WITHOUT_EFFECT = frozenset({"KeepSuperseded", "HdBetFolder"})
+def _uids(found: str | tuple[str, ...]) -> list[str]:
+    return [found] if isinstance(found, str) else sorted(found)

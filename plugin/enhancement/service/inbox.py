@@ -53,7 +53,7 @@ class Inbox:
                 "looks": 0,
             }
             if urgent:
-                values |= {"origin": origin, "requested_by": requested_by}
+                values |= {"origin": origin[:32], "requested_by": requested_by[:128]}
             if old:
                 values |= {"revision": old.revision + 1}
                 connection.execute(update(arrivals).where(*self._key(study_id)).values(**values))

@@ -21,7 +21,7 @@ from enhancement.dicom.provenance import SOFTWARE
 from enhancement.dicom.report import StudyMatch
 from enhancement.errors import ArchiveError, EnhancementError, InputError, LedgerError, MissingRole, ModelError
 from enhancement.service.engine import Engine
-from enhancement.service.fingerprint import fingerprint, settings_that_matter
+from enhancement.service.fingerprint import INPUT_ROLES, fingerprint, settings_that_matter
 from enhancement.service.ledger import Ledger
 from enhancement.service.states import Arrival, JobRow, Priority
 from enhancement.settings import Role, Settings
@@ -31,7 +31,6 @@ log = structlog.get_logger("enhancement.intake")
 RETRY_S = 30.0
 QUEUE_FULL_S = 60.0
 REMEMBERED = 2000
-INPUT_ROLES = (Role.T1, Role.T1C, Role.FLAIR, Role.DWI, Role.ADC)
 STAT_PRIORITIES = frozenset({"STAT", "HIGH"})
 
 
@@ -168,7 +167,7 @@ class Intake:
         return self._ledger.enqueue(
             arrival.study_id,
             recipe,
-            fingerprint(study.sources, digest, self._settings),
+            fingerprint(study.sources, digest, settings_that_matter(self._settings, study.match.roles)),
             priority=priority,
             origin=arrival.origin,
             requested_by=arrival.requested_by,
@@ -186,7 +185,7 @@ class Intake:
             study.sources,
             model_digest=digest,
             recipe=recipe,
-            settings=settings_that_matter(self._settings),
+            settings=settings_that_matter(self._settings, study.match.roles),
         )
         return identity.series_instance_uid
 

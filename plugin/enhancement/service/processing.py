@@ -130,7 +130,7 @@ def _provenance(
         model_name=manifest.name,
         model_version=manifest.version,
         model_digest=manifest.digest,
-        settings=settings_that_matter(settings),
+        settings=settings_that_matter(settings, study.match.roles),
         series_description=settings.output.series_description,
         adc_series_description=settings.output.adc_series_description,
         content_qualification=settings.output.content_qualification,

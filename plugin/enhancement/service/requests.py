@@ -70,9 +70,9 @@ class Requests(LedgerCore):
             values = self._asked(decision, job, best, manual, expected, now)
             if decision is Decision.QUEUE:
                 self._refuse_if_full(connection)
-                values |= {"origin": origin, "requested_by": requested_by, "model_digest": model_digest}
+                values |= {"origin": origin[:32], "requested_by": requested_by[:128], "model_digest": model_digest}
             elif job is None:
-                values |= {"origin": "adopted", "requested_by": requested_by, "model_digest": model_digest}
+                values |= {"origin": "adopted", "requested_by": requested_by[:128], "model_digest": model_digest}
             job = self._write_current(connection, key, job, values, now)
             remove_incomplete(connection, self.archive, study_id, recipe)
             if arrival is not None:
@@ -134,7 +134,7 @@ class Requests(LedgerCore):
                 raise _wrong_state(job, "tried again")
             if not job.current:
                 raise LedgerError(f"job {job_id} is outdated: the study has newer inputs", code="WRONG_STATE")
-            values = self._queued(now, Priority.MANUAL) | {"origin": "retry", "requested_by": by}
+            values = self._queued(now, Priority.MANUAL) | {"origin": "retry", "requested_by": by[:128]}
             return rows.modify(connection, job_id, values)
 
     def retry_all(self, code: str, *, by: str = "") -> int:

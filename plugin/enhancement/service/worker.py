@@ -175,21 +175,20 @@ class Worker:
             outcome = process(
                 job, self._archive, self._engine, self._settings, progress, superseded=self._superseded(job)
             )
-            finished = self._ledger.finish(
-                job, State.STORED, result_uids=outcome.result_uids, audit=outcome.audit, reason=outcome.note
+            finished = hold.finish(
+                State.STORED, result_uids=outcome.result_uids, audit=outcome.audit, reason=outcome.note
             )
         except Cancelled as error:
-            self._cancelled(job, error)
+            self._cancelled(job, hold, error)
         except EnhancementError as error:
-            self._ended_badly(job, error)
+            self._ended_badly(job, hold, error)
         except MemoryError:
-            self._ended_badly(job, OutOfMemory("this machine has no memory left for the job"))
+            self._ended_badly(job, hold, OutOfMemory("this machine has no memory left for the job"))
         except Exception as error:  # a fault of ours or of a library: tried again, then a dead letter
             log.error("unexpected fault", error=type(error).__name__, exc_info=True)
             advice = "See the traceback in Orthanc's log; report it as a fault."
-            self._ended_badly(
-                job, EnhancementError(f"unexpected {type(error).__name__} in stage {self.progress[0]!r}", advice=advice)
-            )
+            words = f"unexpected {type(error).__name__} in stage {self.progress[0]!r}"
+            self._ended_badly(job, hold, EnhancementError(words, advice=advice))
         else:
             seconds = round(time.monotonic() - started, 1)
             log.warning("stored", seconds=seconds, results=list(outcome.result_uids), note=outcome.note)
@@ -203,24 +202,28 @@ class Worker:
     def _study_is_gone(self, job: JobRow) -> bool:
         return not self._archive.exists(f"/studies/{job.study_id}")
 
-    def _cancelled(self, job: JobRow, error: Cancelled) -> None:
+    def _cancelled(self, job: JobRow, hold: Hold, error: Cancelled) -> None:
         if error.code == "LEASE_LOST":
             log.warning("lease lost", reason=error.message)
         elif error.code == "STOPPING":
             self._ledger.release(job)
         else:
-            self._ledger.finish(job, State.CANCELLED)
+            hold.finish(State.CANCELLED)
             log.warning("cancelled")
 
-    def _ended_badly(self, job: JobRow, error: EnhancementError) -> None:
+    def _ended_badly(self, job: JobRow, hold: Hold, error: EnhancementError) -> None:
         """Write down the end; what the reader of job and log gets is one sentence and one advice."""
+        if error.code == "LEASE_LOST":
+            # The ledger was replaced, or another worker has the job. What was stored is found by the next look.
+            log.warning("lease lost", reason=error.message)
+            return
         words: dict[str, Any] = {"code": error.code, "reason": error.message, "advice": error.advice}
         if isinstance(error, ArchiveError) and error.code in _GONE and self._study_is_gone(job):
             self._ledger.study_deleted(job.study_id)
-            self._ledger.finish(job, State.CANCELLED)
+            hold.finish(State.CANCELLED)
             log.warning("study deleted while its job ran")
             return
         refused = isinstance(error, InputError)
         final = isinstance(error, _FINAL)
-        ended = self._ledger.finish(job, State.REJECTED if refused else State.FAILED, final=final, **words).job
+        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, **words).job
         log.warning("refused" if refused else "failed", state=str(ended.state), **words)
