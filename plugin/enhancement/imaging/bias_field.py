@@ -1,7 +1,8 @@
 """N4 bias field correction.
 
-The field is fitted on a copy at a quarter of the resolution and evaluated at full resolution: on 2 cores 3 s
-instead of minutes, with a log-field that correlates to 0.998 with the one fitted at half the resolution.
+The field is fitted on a copy at a quarter of the resolution: 3 s instead of minutes, with a log-field that correlates
+to 0.998 with the one fitted at half the resolution. The field is as smooth as its few control points, so interpolating
+it from that copy loses nothing either.
 
 Source: Tustison et al. 2010, IEEE TMI 29(6):1310.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import SimpleITK as sitk
 
 _SHRINK = 4
-_ITERATIONS = (40, 30, 20)
+_ITERATIONS = (40, 30, 20)  # at most; a level ends where it no longer changes by 0.1 %
 _COARSEST_MM = 4.0  # voxels of the copy; a thick-slice series is not shrunk along its slices
 
 
@@ -36,9 +37,12 @@ def estimate_bias_field(image: sitk.Image, brain: sitk.Image) -> sitk.Image:
     mask = sitk.Shrink(positive, shrink)
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(list(_ITERATIONS))
-    n4.SetConvergenceThreshold(1e-4)
+    n4.SetConvergenceThreshold(1e-3)
     n4.Execute(small, mask)
-    field = sitk.Cast(sitk.Exp(n4.GetLogBiasFieldAsImage(image)), sitk.sitkFloat32)
+    log_field = sitk.Cast(n4.GetLogBiasFieldAsImage(small), sitk.sitkFloat32)
+    # Half a coarse voxel of the rim lies outside the copy's centres; there the nearest value holds.
+    margin = sitk.ZeroFluxNeumannPad(log_field, [1, 1, 1], [1, 1, 1])
+    field = sitk.Exp(sitk.Resample(margin, image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32))
     corrected = sitk.Cast(image, sitk.sitkFloat32) / field
     return field * (_mean(corrected, positive) / max(_mean(image, positive), 1e-12))
 

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from enhancement.errors import SkullStripFailed
+from enhancement.imaging.similarity import head_points
 
 #: A head in [0, 1], (z, y, x) at 2 mm, to the probability of brain on the same grid.
 Segment = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -23,8 +24,8 @@ Segment = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 SegmentNative = Callable[[NDArray[np.float32], tuple[float, float, float]], NDArray[np.bool_]]
 
 GRID_SPACING_MM = 2.0
-_MULTIPLE = 16  # sizes that a five-level network takes unpadded
-_LARGEST = 144  # voxels; 288 mm hold a head, and a neck beyond that is cut
+_SIZE = (112, 128, 112)  # x, y, z: the simulated heads of the training, so that air has the same share
+_ABOVE_MM = 8.0
 _UPPER_QUANTILE = 0.995  # as in training: what is 1 to the network
 _PLAUSIBLE_ML = (800.0, 2000.0)
 _GOOD = 1.25  # a plausible volume that the network is sure of: no other position needs to be tried
@@ -163,24 +164,28 @@ def _one_solid_piece(head: sitk.Image) -> bool:
 
 
 def head_grid(head: sitk.Image, turn: NDArray[np.float64] | None = None) -> sitk.Image:
-    """A 2 mm grid around a series, on the atlas' axes or on these turned.
+    """A 2 mm grid of 224 x 256 x 224 mm around a head, on the atlas' axes or on these turned.
 
     Parameters
     ----------
     head : sitk.Image
-        The series; only its geometry counts.
+        The series; the grid lies over its field of view, or over its tissue where that is larger.
     turn : (3, 3), optional
         Rotation of the head against the atlas.
     """
     axes = _ATLAS_AXES if turn is None else turn @ _ATLAS_AXES
+    size = np.asarray(_SIZE)
+    extent = size * GRID_SPACING_MM
     corners = np.array(np.meshgrid(*[[-0.5, n - 0.5] for n in head.GetSize()])).reshape(3, -1).T
-    points = np.array([head.TransformContinuousIndexToPhysicalPoint(corner.tolist()) for corner in corners]) @ axes
-    low, high = points.min(axis=0), points.max(axis=0)
-    size = np.ceil((high - low) / GRID_SPACING_MM / _MULTIPLE).astype(int) * _MULTIPLE
-    size = np.minimum(size, _LARGEST)
-    center = (low + high) / 2
-    if high[2] - low[2] > _LARGEST * GRID_SPACING_MM:  # a long neck: keep the top, where the brain is
-        center[2] = high[2] - _LARGEST * GRID_SPACING_MM / 2
+    view = np.array([head.TransformContinuousIndexToPhysicalPoint(corner.tolist()) for corner in corners]) @ axes
+    tissue = head_points(head) @ axes
+    low, high = (np.percentile(tissue, q, axis=0) for q in (1, 99))
+    center = (view.min(axis=0) + view.max(axis=0)) / 2
+    for axis in range(3):
+        if view[:, axis].max() - view[:, axis].min() > extent[axis]:
+            center[axis] = (low[axis] + high[axis]) / 2
+    if high[2] - low[2] > extent[2] - 2 * _ABOVE_MM:  # a long neck: keep the top, where the brain is
+        center[2] = high[2] + _ABOVE_MM - extent[2] / 2
     first = center - (size - 1) / 2 * GRID_SPACING_MM
     grid = sitk.Image(size.tolist(), sitk.sitkUInt8)
     grid.SetSpacing([GRID_SPACING_MM] * 3)

@@ -52,6 +52,13 @@ def mask_points(mask: sitk.Image, spacing_mm: float) -> Points:
     return index_to_physical(mask, index)
 
 
+def head_points(image: sitk.Image, spacing_mm: float = 8.0) -> Points:
+    """Points that are not air (Otsu); all points where nothing stands out."""
+    small = resample_isotropic(image, spacing_mm)
+    points = mask_points(sitk.OtsuThreshold(small, 0, 1, 64), spacing_mm)
+    return points if len(points) > 10 else mask_points(small * 0 + 1, spacing_mm)
+
+
 def index_to_physical(image: sitk.Image, index_xyz: NDArray[np.generic]) -> Points:
     """Voxel coordinates (n, 3) in x, y, z to LPS millimetres."""
     matrix = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
