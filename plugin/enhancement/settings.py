@@ -171,6 +171,9 @@ class OutputSettings(_Stage):
     adc_series_description: Annotated[str, Field(min_length=1, max_length=64)] = "ADC computed from DWI"
     content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = "RESEARCH"
     keep_superseded: bool = True
+    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = Field(
+        default="contrast-enhanced", description="Put on the study where Orthanc knows labels (1.12); empty for none"
+    )
 
 
 class LedgerSettings(_Stage):
@@ -250,7 +253,9 @@ class ReconciliationSettings(_Stage):
 class DeliverySettings(_Stage):
     """Where finished series are sent, besides staying in this archive."""
 
-    destinations: tuple[str, ...] = Field(default=(), description="Names of DicomModalities")
+    destinations: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...] = Field(
+        default=(), description="Names of DicomModalities"
+    )
     storage_commitment: bool = False
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 20
     retry_initial_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60.0

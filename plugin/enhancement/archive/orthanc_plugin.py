@@ -1,7 +1,7 @@
 """The Orthanc process that we live in: the only module, besides main.py, that knows `orthanc`.
 
-Every difference between plugin versions (4.0 of Debian 12, 5.0 of Debian 13, later ones) is here and
-nowhere else. No call here may be slow: plugin 4.0 holds the GIL for all of an SDK call.
+Differences between plugin versions are in `generations`. No call here may be slow: plugin 4.0 holds the GIL
+for all of an SDK call.
 Only the standard library is imported, so that Orthanc starts as fast as without us.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orthanc
+from enhancement.archive.generations import send_json
 from enhancement.archive.messages import Answer, Request, problem
 from enhancement.errors import ArchiveError
 
@@ -35,7 +36,6 @@ class OrthancHost:
     def __init__(self) -> None:
         self._change_names = _names(orthanc.ChangeType)
         self._token: str | None = None
-        self._new_status = True
 
     def configuration(self) -> dict[str, Any]:
         """Orthanc's whole configuration, without the defaults."""
@@ -110,20 +110,7 @@ class OrthancHost:
     def _send(self, output: Any, answer: Answer) -> None:
         for name, value in {**SECURITY_HEADERS, **answer.headers}.items():
             output.SetHttpHeader(name.replace("_", "-"), value)
-        body = answer.encoded()
-        if answer.status == 200:
-            output.AnswerBuffer(body, "application/json")
-            return
-        # 4.0 and 4.1 take (status, body, length); from 4.2 on it is (status, body).
-        if self._new_status:
-            try:
-                output.SendHttpStatus(answer.status, body)
-            except TypeError:
-                self._new_status = False
-            else:
-                return
-        output.SetHttpHeader("Content-Type", "application/json")
-        output.SendHttpStatus(answer.status, body.decode("ascii"), len(body))
+        send_json(output, answer.status, answer.encoded())
 
 
 def _names(enumeration: Any) -> dict[int, str]:

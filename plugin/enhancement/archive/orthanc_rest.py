@@ -20,6 +20,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from enhancement.archive.base import PublishedSeries
+from enhancement.archive.generations import has_labels
 from enhancement.errors import ArchiveError
 
 _log = logging.getLogger(__name__)
@@ -117,6 +118,7 @@ class OrthancArchive:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self._publishing = threading.Lock()
+        self._labels: bool | None = None
 
     def json(self, uri: str) -> Any:
         """GET a JSON answer."""
@@ -204,6 +206,14 @@ class OrthancArchive:
                 self.transport.delete(f"/series/{series['ID']}")
                 return len(series["Instances"])
         return 0
+
+    def label(self, study_id: str, label: str) -> bool:
+        """Put a label on the study; False where this Orthanc knows no labels."""
+        if self._labels is None:
+            self._labels = has_labels(self.json("/system"))
+        if self._labels:
+            self.transport.put(f"/studies/{study_id}/labels/{label}", b"")
+        return self._labels
 
     def _store(self, series: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
         if not self.transport.takes_archives:

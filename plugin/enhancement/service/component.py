@@ -19,6 +19,7 @@ from enhancement.archive.messages import Answer, Request
 from enhancement.archive.orthanc_rest import HttpTransport, OrthancArchive, Transport
 from enhancement.errors import EnhancementError, LedgerError
 from enhancement.service import logs
+from enhancement.service.deliveries import Deliveries
 from enhancement.service.engine import Engine
 from enhancement.service.health import Health, Light
 from enhancement.service.intake import Intake
@@ -83,7 +84,10 @@ class Component:
             settle_s=self._stable_age_s + STABLE_SLACK_S,
             recent_s=self._settings.reconciliation.list_days * 86400.0,
         )
-        self._results = Results(self._ledger, self._archive, self._settings)
+        self._deliveries = Deliveries(
+            self._ledger.database, self._ledger.archive, self._archive, self._settings.delivery
+        )
+        self._results = Results(self._ledger, self._archive, self._settings, self._deliveries)
         self._metrics = Metrics(host.metric, self._ledger, self.health)
         engines = [Engine(self._settings, root, device, self.health) for device in self._settings.model.devices]
         self._workers = [self._worker(engine) for engine in engines]
@@ -97,6 +101,7 @@ class Component:
             engine=engines[0],
             workers=self._workers,
             results=self._results,
+            deliveries=self._deliveries,
             health=self.health,
         )
         # As Orthanc decides it: where nothing is said, remote access brings authentication with it.
@@ -161,15 +166,19 @@ class Component:
         return news
 
     def _take(self, events: queue.SimpleQueue[Event]) -> None:
-        try:
-            kind, resource = events.get(timeout=TICK_S)
-        except queue.Empty:
-            return
-        try:
-            self._handle(kind, resource)
-        except LedgerError:
-            events.put((kind, resource))  # not lost: written down as soon as the ledger can be written
-            raise
+        """Write down every event so far; wait a moment if there is none."""
+        timeout: float | None = TICK_S
+        while True:
+            try:
+                kind, resource = events.get(block=timeout is not None, timeout=timeout)
+            except queue.Empty:
+                return
+            try:
+                self._handle(kind, resource)
+            except LedgerError:
+                events.put((kind, resource))  # not lost: written down as soon as the ledger can be written
+                raise
+            timeout = None
 
     def _handle(self, kind: str, resource: str) -> None:
         if kind == "STABLE_STUDY" and self._settings.enabled and self._settings.automatic:
@@ -208,6 +217,7 @@ class Component:
             advice = "Mend the cause; meanwhile one job is tried at a time."
             self.health.report("circuit", Light.RED, "CIRCUIT_OPEN", message, advice)
         self._metrics.publish()
+        self._deliveries.step()
         if self._settings.enabled and self._settings.automatic:
             self._reconciler.sweep()
 

@@ -67,6 +67,11 @@ class LedgerCore:
         self.records = Records(self._database, self.archive)
 
     @property
+    def database(self) -> Database:
+        """For further tables that share the ledger's file and its fate."""
+        return self._database
+
+    @property
     def generation(self) -> int:
         """Grows whenever the ledger's file was replaced by another: the archive must then be reconciled anew."""
         return self._database.generation

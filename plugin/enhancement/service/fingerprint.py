@@ -13,7 +13,7 @@ METHOD_VERSION = 1
 
 INPUT_ROLES = (Role.T1, Role.T1C, Role.FLAIR, Role.DWI, Role.ADC)
 
-_WITHOUT_EFFECT = frozenset({"KeepSuperseded", "HdBetFolder"})
+_WITHOUT_EFFECT = frozenset({"KeepSuperseded", "Label", "HdBetFolder"})
 
 
 def fingerprint(source_sop_instance_uids: Iterable[str], model_digest: str, what_matters: Mapping[str, object]) -> str:

@@ -7,7 +7,10 @@ identifiers, UIDs and codes, never a patient's data: messages of foreign librari
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -24,7 +27,7 @@ def configure(write: Write) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _without_patient_data,
-            structlog.processors.format_exc_info,
+            _frames_only,
             structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -54,6 +57,18 @@ class _Handler(logging.Handler):
         log = structlog.get_logger()
         method = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
         getattr(log, method, log.info)(record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
+
+
+def _frames_only(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Where an error came from, without its message: that of a library may quote a header."""
+    info = event.pop("exc_info", None)
+    if info:
+        error = sys.exc_info()[1] if info is True else info[1] if isinstance(info, tuple) else info
+        if isinstance(error, BaseException):
+            event["raised"] = type(error).__name__
+            frames = traceback.extract_tb(error.__traceback__)
+            event["at"] = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-12:]]
+    return event
 
 
 def _without_patient_data(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

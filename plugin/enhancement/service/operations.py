@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from enhancement import __version__
 from enhancement.archive.orthanc_rest import OrthancArchive
 from enhancement.errors import ArchiveError, EnhancementError, InputError, ModelError
+from enhancement.service.deliveries import Deliveries
 from enhancement.service.engine import Engine
 from enhancement.service.health import Health
 from enhancement.service.intake import Intake
@@ -51,6 +52,7 @@ class Operations:
         engine: Engine,
         workers: Sequence[Worker],
         results: Results,
+        deliveries: Deliveries,
         health: Health,
     ) -> None:
         self.health = health
@@ -62,6 +64,7 @@ class Operations:
         self._engine = engine
         self._workers = workers
         self._results = results
+        self._deliveries = deliveries
         self._explaining = threading.BoundedSemaphore(EXPLAIN_AT_ONCE)
         self._started_at = time.time()
 
@@ -75,6 +78,7 @@ class Operations:
             "started_at": self._started_at,
             "automatic": self._settings.enabled and self._settings.automatic,
             "paused": self._ledger.marks.paused(),
+            "deliveries": self._deliveries.counts(),
             "jobs": {str(state): count for state, count in counts.by_state.items()},
             "arrivals": arrivals,
             "incomplete": incomplete,
@@ -99,7 +103,11 @@ class Operations:
         """One job, with every attempt and its audit record."""
         job = self._ledger.get(job_id)
         attempts = [vars(attempt) for attempt in self._ledger.records.attempts(job_id)]
-        return self._job_json(job) | {"attempt_list": attempts, "audit": job.audit}
+        return self._job_json(job) | {
+            "attempt_list": attempts,
+            "audit": job.audit,
+            "deliveries": self._deliveries.of_job(job_id),
+        }
 
     def study(self, study_id: str) -> dict[str, Any]:
         """What the study page shows: the newest job, or INCOMPLETE, NOTICED or NONE."""

@@ -10,6 +10,7 @@ import structlog
 from enhancement.archive.orthanc_rest import OrthancArchive
 from enhancement.errors import ArchiveError, LedgerError
 from enhancement.service import audit
+from enhancement.service.deliveries import Deliveries
 from enhancement.service.ledger import Ledger
 from enhancement.service.processing import Outcome
 from enhancement.service.states import Code, Finished, JobRow, State
@@ -21,10 +22,11 @@ log = structlog.get_logger("enhancement.results")
 class Results:
     """Keeps the archive in step with the ledger."""
 
-    def __init__(self, ledger: Ledger, archive: OrthancArchive, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, archive: OrthancArchive, settings: Settings, deliveries: Deliveries) -> None:
         self._ledger = ledger
         self._archive = archive
         self._settings = settings
+        self._deliveries = deliveries
         # Orthanc identifier -> SeriesInstanceUID of results stored by this process: a deletion names only the former.
         self._archive_ids: dict[str, str] = {}
 
@@ -32,10 +34,13 @@ class Results:
         """After a job was stored; a fault here is logged and changes nothing for the job."""
         self._archive_ids.update({item.archive_id: item.series_instance_uid for item in outcome.published})
         job = finished.job
+        self._deliveries.add(job.id, [item.archive_id for item in outcome.published])
         try:
             audit.attach(self._archive, job.study_id, {"job": job.id, **outcome.audit})
+            if self._settings.output.label:
+                self._archive.label(job.study_id, self._settings.output.label)
         except ArchiveError as error:
-            log.warning("audit record not attached", job=job.id, reason=error.message)
+            log.warning("audit record or label not written", job=job.id, reason=error.message)
         if not self._settings.output.keep_superseded:
             kept = set(job.result_uids)
             for old in finished.superseded:

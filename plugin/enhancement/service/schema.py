@@ -123,3 +123,24 @@ marks = Table(
     Column("name", String(64), primary_key=True),
     Column("value", JSON, nullable=False),
 )
+
+deliveries = Table(
+    "enhancement_deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("archive", String(64), nullable=False),
+    Column("job_id", Integer, ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("destination", String(64), nullable=False),
+    # Orthanc identifiers of the series.
+    Column("series", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", Float(53), nullable=False),
+    # Identifier of Orthanc's own C-STORE job, while there is one.
+    Column("sending", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("updated_at", Float(53), nullable=False),
+    Index("enhancement_deliveries_key", "job_id", "destination", unique=True),
+    Index("enhancement_deliveries_due", "archive", "state", "not_before"),
+    sqlite_autoincrement=True,
+)

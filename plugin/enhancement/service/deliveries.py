@@ -1,0 +1,198 @@
+"""Finished series on their way to other systems: asynchronous C-STORE jobs of Orthanc, tried until they succeed.
+
+A destination that is down delays nothing but its own delivery. What is under way is in the ledger's database, so
+a restart goes on with it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from sqlalchemy import insert, select, update
+from tenacity import RetryCallState, Retrying, wait_exponential_jitter
+
+from enhancement.archive.orthanc_rest import OrthancArchive
+from enhancement.errors import ArchiveError, LedgerError
+from enhancement.service.database import Database
+from enhancement.service.schema import deliveries
+from enhancement.settings import DeliverySettings
+
+log = structlog.get_logger("enhancement.deliveries")
+
+POLL_S = 2.0
+
+
+class Delivery(StrEnum):
+    """Where a delivery stands."""
+
+    WAITING = "WAITING"
+    SENDING = "SENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """One result on its way to one destination."""
+
+    id: int
+    job_id: int
+    destination: str
+    series: tuple[str, ...]
+    state: Delivery
+    attempts: int
+    sending: str
+    reason: str
+
+
+class Deliveries:
+    """Writes down, sends, follows and repeats."""
+
+    def __init__(
+        self,
+        database: Database,
+        archive_name: str,
+        archive: OrthancArchive,
+        settings: DeliverySettings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._archive_name = archive_name
+        self._archive = archive
+        self._settings = settings
+        self._clock = clock
+        self._unwritten: deque[tuple[int, tuple[str, ...]]] = deque()
+
+    def add(self, job_id: int, series: Sequence[str]) -> None:
+        """Send these series of a job to every destination; a second time changes nothing."""
+        if self._settings.destinations:
+            self._unwritten.append((job_id, tuple(series)))
+            with suppress(LedgerError):
+                self._write_down()
+
+    def _write_down(self) -> None:
+        """What a busy ledger did not take at once stays here until it does."""
+        while self._unwritten:
+            self._insert(*self._unwritten[0])
+            self._unwritten.popleft()
+
+    def _insert(self, job_id: int, series: Sequence[str]) -> None:
+        now = self._clock()
+        with self._database.write() as connection:
+            known = set(connection.execute(select(deliveries.c.destination).filter_by(job_id=job_id)).scalars())
+            for destination in self._settings.destinations:
+                if destination not in known:
+                    values = {"archive": self._archive_name, "job_id": job_id, "destination": destination}
+                    values |= {"series": list(series), "state": Delivery.WAITING, "attempts": 0, "not_before": now}
+                    connection.execute(insert(deliveries).values(**values, sending="", reason="", updated_at=now))
+
+    def of_job(self, job_id: int) -> list[dict[str, Any]]:
+        """How the job's deliveries stand, for people."""
+        query = select(deliveries).filter_by(archive=self._archive_name, job_id=job_id).order_by(deliveries.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [{name: row[name] for name in ("destination", "state", "attempts", "reason")} for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """How many are under way, and how many were given up."""
+        with self._database.read() as connection:
+            states = list(
+                connection.execute(
+                    select(deliveries.c.state).where(
+                        deliveries.c.archive == self._archive_name, deliveries.c.state != Delivery.DELIVERED
+                    )
+                ).scalars()
+            )
+        failed = sum(state == Delivery.FAILED for state in states)
+        return {"pending": len(states) - failed, "failed": failed}
+
+    def step(self) -> None:
+        """Look after every delivery that is due; called every few seconds."""
+        self._write_down()
+        now = self._clock()
+        query = select(deliveries).where(
+            deliveries.c.archive == self._archive_name,
+            deliveries.c.state.in_([Delivery.WAITING, Delivery.SENDING]),
+            deliveries.c.not_before <= now,
+        )
+        with self._database.read() as connection:
+            due = [_row(mapping) for mapping in connection.execute(query.limit(100)).mappings()]
+        for row in due:
+            if row.state is Delivery.WAITING:
+                self._send(row)
+            else:
+                self._follow(row)
+
+    def _send(self, row: DeliveryRow) -> None:
+        body = {
+            "Resources": list(row.series),
+            "Asynchronous": True,
+            "StorageCommitment": self._settings.storage_commitment,
+        }
+        try:
+            answer = self._archive.transport.post(f"/modalities/{row.destination}/store", json.dumps(body).encode())
+            self._write(row, state=Delivery.SENDING, sending=str(json.loads(answer)["ID"]), delay_s=POLL_S)
+        except ArchiveError as error:
+            unknown = error.status == 404
+            reason = "this Orthanc knows no such modality, or the series is gone" if unknown else error.message
+            self._try_again(row, reason)
+
+    def _follow(self, row: DeliveryRow) -> None:
+        try:
+            job = self._archive.json(f"/jobs/{row.sending}")
+        except ArchiveError as error:
+            if error.status != 404:
+                raise
+            # Orthanc forgot it (JobsHistorySize, or a crash): sending what is there already does no harm.
+            self._try_again(row, "Orthanc no longer knows the job that was to send it")
+            return
+        if job["State"] == "Success":
+            self._write(row, state=Delivery.DELIVERED, reason="")
+            log.info("delivered", job=row.job_id, destination=row.destination)
+        elif job["State"] == "Failure":
+            self._try_again(row, str(job.get("ErrorDescription", "the C-STORE failed")))
+        else:
+            self._write(row, state=Delivery.SENDING, delay_s=POLL_S)
+
+    def _try_again(self, row: DeliveryRow, reason: str) -> None:
+        attempts = row.attempts + 1
+        if attempts >= self._settings.max_attempts:
+            self._write(row, state=Delivery.FAILED, attempts=attempts, sending="", reason=reason)
+            log.error("delivery given up", job=row.job_id, destination=row.destination, reason=reason)
+            return
+        delay_s = self._backoff_s(attempts)
+        self._write(row, state=Delivery.WAITING, attempts=attempts, sending="", reason=reason, delay_s=delay_s)
+        log.warning("not delivered", job=row.job_id, destination=row.destination, reason=reason, retry_s=round(delay_s))
+
+    def _backoff_s(self, attempts: int) -> float:
+        initial, longest = self._settings.retry_initial_seconds, self._settings.retry_max_seconds
+        state = RetryCallState(retry_object=Retrying(), fn=None, args=(), kwargs={})
+        state.attempt_number = attempts
+        return float(wait_exponential_jitter(initial=initial, max=longest, jitter=initial / 2)(state))
+
+    def _write(self, row: DeliveryRow, *, delay_s: float = 0.0, **values: Any) -> None:
+        now = self._clock()
+        values |= {"updated_at": now, "not_before": now + delay_s}
+        with self._database.write() as connection:
+            connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
+
+
+def _row(mapping: Any) -> DeliveryRow:
+    return DeliveryRow(
+        id=mapping["id"],
+        job_id=mapping["job_id"],
+        destination=mapping["destination"],
+        series=tuple(mapping["series"]),
+        state=Delivery(mapping["state"]),
+        attempts=mapping["attempts"],
+        sending=mapping["sending"],
+        reason=mapping["reason"],
+    )
