@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -24,16 +25,27 @@ from enhancement.errors import InputError, MissingRole
 from enhancement.imaging import quality
 from enhancement.imaging.adc import fit_adc
 from enhancement.imaging.atlas import to_image
-from enhancement.imaging.brain import BrainExtractor
+from enhancement.imaging.brain import BrainExtractor, BuiltInExtractor, NativeExtractor, StrippedInput, UnlessStripped
 from enhancement.imaging.intensity import from_unit
 from enhancement.imaging.native import to_native
 from enhancement.imaging.preparation import NetworkInput, Stopwatch, StudyImages, prepare
 from enhancement.imaging.quality import Check
 from enhancement.imaging.registration import align_diffusion
+from enhancement.network.brain_extractor import load_brain_network
 from enhancement.network.ensemble import Ensemble, Prediction
+from enhancement.network.hd_bet import is_installed, load_hd_bet
 from enhancement.settings import Role, Settings
 
-__all__ = ["Enhancement", "NetworkInput", "StudyImages", "StudyInput", "enhance", "prepare", "read_study"]
+__all__ = [
+    "Enhancement",
+    "NetworkInput",
+    "StudyImages",
+    "StudyInput",
+    "choose_brain_extractor",
+    "enhance",
+    "prepare",
+    "read_study",
+]
 
 Progress = Callable[[str, float], None]
 _logger = logging.getLogger(__name__)
@@ -165,6 +177,39 @@ def read_study(source: StudySource, study_id: str, settings: Settings) -> StudyI
         adc_computed=diffusion is not None,
         notes=tuple(notes),
     )
+
+
+def choose_brain_extractor(settings: Settings, root: Path, *, device: str = "auto") -> BrainExtractor:
+    """Load the brain extractor that the settings name.
+
+    "auto" takes a brain-extracted T1c as it is; for a head it is HD-BET where its weights lie, else the built-in one.
+
+    Parameters
+    ----------
+    settings : Settings
+    root : Path
+        Where relative paths of the settings start.
+    device : str
+        As in `Ensemble`.
+
+    Raises
+    ------
+    WeightsMissing, WeightsMismatch
+        If the weights are not there or not the pinned ones. There is no silent second choice: a broken HD-BET under
+        "auto" is an error too.
+    """
+    wanted = settings.preprocessing
+    weights = root / settings.model_weights
+    if wanted.brain_extractor == "none":
+        return StrippedInput()
+    folder = root / wanted.hd_bet_folder if wanted.hd_bet_folder is not None else weights / "hd-bet"
+    automatic = wanted.brain_extractor == "auto"
+    extractor: BrainExtractor
+    if wanted.brain_extractor == "hd-bet" or (automatic and is_installed(folder)):
+        extractor = NativeExtractor(load_hd_bet(folder, device=device, sha256=wanted.hd_bet_sha256))
+    else:
+        extractor = BuiltInExtractor(load_brain_network(weights / "brain", device=device))
+    return UnlessStripped(extractor) if automatic else extractor
 
 
 def enhance(

@@ -35,7 +35,8 @@ _ATLAS_AXES = np.diag([-1.0, -1.0, 1.0])
 class BrainExtractor(Protocol):
     """Finds the brain in a head of any MR contrast."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def extract(self, head: sitk.Image) -> sitk.Image:
         """Make the brain mask.
@@ -147,6 +148,22 @@ class StrippedInput:
         if not sitk.GetArrayViewFromImage(mask).any():
             raise SkullStripFailed("a brain-extracted series was needed, found an empty one", code="BRAIN_EMPTY")
         return mask
+
+
+@dataclass(frozen=True)
+class UnlessStripped:
+    """Takes a series that is brain-extracted already as it is, and leaves any other to an extractor."""
+
+    extractor: BrainExtractor
+
+    @property
+    def name(self) -> str:
+        """That of the extractor for heads."""
+        return self.extractor.name
+
+    def extract(self, head: sitk.Image) -> sitk.Image:
+        """A network trained on heads would eat into a brain without one."""
+        return (StrippedInput() if looks_stripped(head) else self.extractor).extract(head)
 
 
 def looks_stripped(head: sitk.Image) -> bool:

@@ -97,10 +97,6 @@ class Engine:
         return ensemble, self._brain_extractor()
 
     def _brain_extractor(self) -> BrainExtractor:
-        from enhancement.imaging.brain import BuiltInExtractor, StrippedInput
-        from enhancement.network.brain_extractor import load_brain_network
+        from enhancement.pipeline import choose_brain_extractor
 
-        if self._settings.preprocessing.brain_extractor == "none":
-            return StrippedInput()
-        folder = self._root / self._settings.model_weights / "brain"
-        return BuiltInExtractor(load_brain_network(folder, device=self.device))
+        return choose_brain_extractor(self._settings, self._root, device=self.device)

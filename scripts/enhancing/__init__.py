@@ -1,0 +1,1 @@
+"""What scripts/enhance.py does, apart from its command line."""
