@@ -42,6 +42,8 @@ class Atlas:
         1 in the central grey matter and the brain stem, where partial volume is real and not averaging.
     ventricle
         1 in the ventricles.
+    septa
+        Falx and tentorium as thin sheets.
     """
 
     wm: Volume
@@ -51,6 +53,7 @@ class Atlas:
     shading: Volume
     deep: Volume
     ventricle: Volume
+    septa: Volume
 
 
 def _read(name: str) -> Volume:
@@ -77,6 +80,23 @@ def _ellipsoid(centre_mni: tuple[float, float, float], radii_mm: tuple[float, fl
     return np.asarray(np.clip((1.15 - rho) / 0.3, 0, 1), np.float32)
 
 
+def _septa(wm: Volume, gm: Volume) -> Volume:
+    """Falx in the midline above the corpus callosum, tentorium between cerebellum and occipital lobes.
+
+    The tentorium is a roof along the straight sinus; its heights were read off the template.
+    """
+    z, y, x = (np.arange(n, dtype=np.float32) - o for n, o in zip(SHAPE, (72, 114, 80), strict=True))
+    z, y, x = z[:, None, None], y[None, :, None], x[None, None, :]
+    fall = np.where(y < -46, 3 + 0.667 * (y + 46), 3)
+    slope = np.interp(y, (-95, -60), (0.25, 0.45))
+    roof = np.clip(1.3 - np.abs(z - (fall - slope * np.abs(x))), 0, 1) * (y > -97) * (y < -30)
+    roof = roof * (np.abs(x) < 58) * (np.abs(x) > np.clip(14 + 0.5 * (y + 30), 0, 20))
+    # The free edge of the falx: an arch from the crista galli over the corpus callosum to the straight sinus.
+    edge = np.interp(y, (-97, -79, -46, -20, 10, 35, 60, 72), (-27, -19, 3, 34, 36, 24, 0, -12))
+    falx = np.clip(1.1 - np.abs(x), 0, 1) * np.clip(z - edge, 0, 1) * (y > -100)
+    return np.asarray(np.maximum(roof, falx) * np.clip(1.2 - wm - 0.5 * gm, 0, 1), np.float32)
+
+
 @lru_cache(maxsize=1)
 def load_atlas() -> Atlas:
     """Read and derive the priors; kept for the life of the process (about 140 MB)."""
@@ -92,7 +112,7 @@ def load_atlas() -> Atlas:
     deep = _gaussian(central * (distance < -6) * (np.minimum(gm, wm) > 0.08), 1.5)
     ventricle = _gaussian(((csf > 0.5) & (distance < -12)).astype(np.float32), 0.7)
     ventricle *= np.maximum(_ellipsoid((0, -18, 12), (42, 62, 34)), _ellipsoid((0, -48, -32), (12, 14, 16)))
-    return Atlas(wm, gm, csf, distance, shading, deep, ventricle)
+    return Atlas(wm, gm, csf, distance, shading, deep, ventricle, _septa(wm, gm))
 
 
 @dataclass(frozen=True)
@@ -107,6 +127,8 @@ class AnatomyDraw:
     texture_sd: float
     shading_gain: float
     rim_mm: float
+    sulci: float
+    septum: float
     noise_seed: int
 
 
@@ -121,6 +143,8 @@ def draw_anatomy(rng: np.random.Generator) -> AnatomyDraw:
         texture_sd=float(rng.uniform(0.005, 0.04)),
         shading_gain=float(rng.uniform(0.4, 1.8)),
         rim_mm=float(rng.uniform(0.5, 3.0)),
+        sulci=float(rng.uniform(0.0, 0.9)),
+        septum=float(rng.uniform(0.2, 1.0)),
         noise_seed=int(rng.integers(2**31)),
     )
 
@@ -150,11 +174,12 @@ def build_anatomy(draw: AnatomyDraw) -> Anatomy:
     atlas = load_atlas()
     rng = np.random.default_rng(draw.noise_seed)
     deformation = Deformation(draw.deformation, SHAPE)
-    wm, gm, csf, distance, shading, deep, ventricle = deformation.sample(
-        [atlas.wm, atlas.gm, atlas.csf, atlas.distance, atlas.shading, atlas.deep, atlas.ventricle],
-        [0, 0, 0, 30, 0, 0, 0],
+    wm, gm, csf, distance, shading, deep, ventricle, septa = deformation.sample(
+        [atlas.wm, atlas.gm, atlas.csf, atlas.distance, atlas.shading, atlas.deep, atlas.ventricle, atlas.septa],
+        [0, 0, 0, 30, 0, 0, 0, 0],
     )
     wm, gm, csf = _sharpen(draw, rng, (wm, gm, csf), deep)
+    _carve_sulci(draw, rng, gm, csf, distance)
     brain = distance < 0
     inside = np.clip(0.5 - distance, 0, 1)
     rim = np.clip(np.exp(0.4 * smooth_noise(rng, SHAPE, 20)) * np.float32(draw.rim_mm), 0.2, 6)
@@ -162,12 +187,24 @@ def build_anatomy(draw: AnatomyDraw) -> Anatomy:
     csf_out = np.clip(rim + 0.5 - distance, 0, 1) - inside
     dura = np.clip(rim + dura_mm + 0.5 - distance, 0, 1) - inside - csf_out
     bone = 1 - inside - csf_out - dura
+    septa *= np.float32(draw.septum) * inside
+    keep = 1 - septa
+    wm, gm, csf, dura = wm * keep, gm * keep, csf * keep, dura + septa
     texture = smooth_noise(rng, SHAPE, 5) * np.float32(draw.texture_sd)
     texture += smooth_noise(rng, SHAPE, 30) * np.float32(draw.texture_sd)
     log_t1 = np.clip(texture - np.float32(1.8 * draw.shading_gain) * shading, -0.4, 0.4)
     return Anatomy(
         wm * inside, gm * inside, csf * inside + csf_out, dura, bone, distance, log_t1, ventricle, brain, deformation
     )
+
+
+def _carve_sulci(draw: AnatomyDraw, rng: np.random.Generator, gm: Volume, csf: Volume, distance: Volume) -> None:
+    """Thin sheets of CSF in the cortex, in place: the average brain has lost its small sulci."""
+    sheet = np.exp(-((smooth_noise(rng, SHAPE, 8) / np.float32(0.13)) ** 2))
+    shallow = np.clip((distance + 20) / 8, 0, 1) * np.clip(-distance / 2, 0, 1)
+    moved = gm * sheet * shallow * np.float32(draw.sulci)
+    gm -= moved
+    csf += moved
 
 
 def _sharpen(

@@ -167,3 +167,14 @@ def add_ghost(volume: Volume, draw: SeriesDraw) -> Volume:
         return volume
     copies = np.roll(volume, draw.ghost_shift, draw.ghost_axis) - np.roll(volume, -draw.ghost_shift, draw.ghost_axis)
     return np.asarray(np.abs(volume + np.float32(draw.ghost) * copies), np.float32)
+
+
+def warp_along(volume: Volume, displacement: Volume, axis: int) -> Volume:
+    """Move intensities along one axis by a smooth displacement in voxels (linear interpolation)."""
+    size = volume.shape[axis]
+    line = np.arange(size, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+    position = np.clip(line + displacement, 0, size - 1.001)
+    cell = position.astype(np.int32)
+    share = position - cell
+    low = np.take_along_axis(volume, cell, axis)
+    return np.asarray(low + share * (np.take_along_axis(volume, cell + 1, axis) - low), np.float32)

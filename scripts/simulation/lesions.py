@@ -1,56 +1,33 @@
-"""Lesions: metastases, gliomas, dural masses, and the many things that look like them and must not enhance."""
+"""Lesions: metastases, gliomas, dural masses, and the many things that look like them and must not enhance.
+
+Kinds that enhance: ``metastasis``, ``glioma``, ``meningioma``, ``leptomeningeal``, ``postoperative``.
+Kinds that do not: ``nonenhancing`` (low-grade tumour, cyst, scar, infarct), ``bright`` (blood, melanin,
+protein, fat: bright on T1 without agent), ``laminar`` (bright cortex), ``wmdisease``, ``cavity``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
-from simulation.anatomy import Anatomy
-from simulation.fields import Shape, Volume, smooth_noise
+from simulation.anatomy import SHAPE, Anatomy
+from simulation.fields import Shape, smooth_noise
 from simulation.layers import Label, Layer, make_layer
+from simulation.lesion_shapes import LesionDraw, blob, coverage, inside_brain, oedema_layer
+from simulation.meninges import dural_mass, leptomeningeal_sheet, resection_cavity
 from simulation.tissues import draw_factors, tissue
 
-Box = tuple[slice, slice, slice]
-ENHANCING_KINDS = ("metastasis", "glioma", "meningioma", "leptomeningeal")
+ENHANCING_KINDS = ("metastasis", "glioma", "meningioma", "leptomeningeal", "postoperative")
+MIMIC_KINDS = ("nonenhancing", "bright", "laminar", "wmdisease", "cavity")
 
-
-@dataclass(frozen=True)
-class LesionDraw:
-    """Random parameters of one lesion.
-
-    Attributes
-    ----------
-    kind
-        ``metastasis``, ``glioma``, ``meningioma``, ``nonenhancing``, ``bright``, ``wmdisease``, ``cavity``.
-    centre : z, y, x voxels
-    radii_mm : z, y, x
-    irregular : 0..0.5
-        Relative amplitude of the noise on the outline.
-    concentration_mm : mM
-        Peak, at the full dose; 0 for what does not enhance.
-    rim : 0..1
-        Thickness of the enhancing rim over the radius; 1 is solid.
-    oedema_mm
-        Reach of the oedema beyond the lesion.
-    """
-
-    kind: str
-    centre: tuple[float, float, float]
-    radii_mm: tuple[float, float, float]
-    irregular: float
-    concentration_mm: float
-    rim: float
-    oedema_mm: float
-    factors: tuple[float, float, float, float]
-    seed: int
-    note: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def diameter_mm(self) -> float:
-        """Longest axis."""
-        return 2 * max(self.radii_mm)
+_DIAMETERS_MM: dict[str, tuple[float, float]] = {
+    "glioma": (10, 50), "meningioma": (4, 40), "leptomeningeal": (15, 60), "postoperative": (12, 45),
+    "nonenhancing": (3, 45), "bright": (2, 25), "laminar": (10, 30), "wmdisease": (2, 14), "cavity": (12, 45),
+}  # fmt: skip
+_TISSUES = {"metastasis": "metastasis", "glioma": "rim", "meningioma": "meningioma", "bright": "bright",
+            "laminar": "bright", "wmdisease": "wmdisease", "cavity": "cavity"}  # fmt: skip
 
 
 def draw_diameter(rng: np.random.Generator) -> float:
@@ -63,6 +40,13 @@ def draw_concentration(rng: np.random.Generator, level: float = 1.0) -> float:
     return float(np.clip(0.2 * level * np.exp(rng.normal(0, 0.6)), 0.02, 1.2))
 
 
+def _nonenhancing_tissue(rng: np.random.Generator) -> tuple[str, tuple[float, float, float, float]]:
+    """Low-grade tumour, cyst or old infarct, oedema-like scar, calcification, or an acute infarct (low ADC)."""
+    name = str(rng.choice(("lowgrade", "csf", "oedema", "bone", "acute"), p=(0.45, 0.2, 0.2, 0.05, 0.1)))
+    t1, t2, pd, adc = draw_factors(rng)
+    return ("oedema", (t1, t2 * 0.8, pd, adc * 0.33)) if name == "acute" else (name, (t1, t2, pd, adc))
+
+
 def draw_lesion(
     rng: np.random.Generator,
     kind: str,
@@ -71,83 +55,54 @@ def draw_lesion(
     diameter_mm: float | None = None,
     level: float = 1.0,
 ) -> LesionDraw:
-    """Draw one lesion of a kind at a place."""
-    diameter = diameter_mm or _DIAMETERS[kind](rng)
+    """Draw one lesion of a kind at a place; ``level`` scales its concentration."""
+    if diameter_mm is None and kind != "metastasis":
+        diameter_mm = float(np.exp(rng.uniform(*np.log(_DIAMETERS_MM[kind]))))
+    diameter = diameter_mm or draw_diameter(rng)
     aspect = np.exp(rng.normal(0, 0.12 if diameter < 5 else 0.2, 3))
     radii = diameter / 2 * aspect / aspect.max()
-    enhancing = kind in ENHANCING_KINDS
     ring = {"metastasis": 0.55 if diameter > 8 else 0.05, "glioma": 0.85}.get(kind, 0.0)
     swelling = {"metastasis": 0.6 if diameter > 6 else 0.1, "glioma": 1.0, "meningioma": 0.4}.get(kind, 0.0)
+    name, factors = _nonenhancing_tissue(rng) if kind == "nonenhancing" else (_TISSUES.get(kind, ""), draw_factors(rng))
+    strong = level * {"meningioma": 1.5, "leptomeningeal": 1.2, "postoperative": 0.6}.get(kind, 1.0)
     return LesionDraw(
         kind=kind,
         centre=centre,
         radii_mm=(float(radii[0]), float(radii[1]), float(radii[2])),
         irregular=float(rng.uniform(0.02, 0.15) if diameter < 6 else rng.uniform(0.05, 0.45)),
-        concentration_mm=draw_concentration(rng, level) if enhancing else 0.0,
+        concentration_mm=draw_concentration(rng, strong) if kind in ENHANCING_KINDS else 0.0,
         rim=float(rng.uniform(0.12, 0.5)) if rng.random() < ring else 1.0,
-        oedema_mm=float(diameter * rng.uniform(0.3, 1.2)) if rng.random() < swelling else 0.0,
-        factors=draw_factors(rng),
+        oedema_mm=float(min(diameter * rng.uniform(0.3, 1.2), 25)) if rng.random() < swelling else 0.0,
+        tissue=name,
+        factors=factors,
         seed=int(rng.integers(2**31)),
     )
 
 
-_DIAMETERS: dict[str, Callable[[np.random.Generator], float]] = {
-    "metastasis": draw_diameter,
-    "glioma": lambda rng: float(rng.uniform(10, 50)),
-    "meningioma": lambda rng: float(rng.uniform(5, 40)),
-    "nonenhancing": lambda rng: float(np.exp(rng.uniform(np.log(3), np.log(45)))),
-    "bright": lambda rng: float(np.exp(rng.uniform(np.log(2), np.log(25)))),
-    "wmdisease": lambda rng: float(np.exp(rng.uniform(np.log(2), np.log(14)))),
-    "cavity": lambda rng: float(rng.uniform(12, 45)),
-}
-
-
-def blob(draw: LesionDraw, shape: Shape, margin_mm: float) -> tuple[Box, Volume]:
-    """The box around a lesion and its normalised radius rho (1 on the outline) in it."""
-    rng = np.random.default_rng(draw.seed)
-    reach = [r * (1 + 1.5 * draw.irregular) + margin_mm + 2 for r in draw.radii_mm]
-    low = [max(0, int(np.floor(c - r))) for c, r in zip(draw.centre, reach, strict=True)]
-    high = [min(n, int(np.ceil(c + r)) + 1) for c, r, n in zip(draw.centre, reach, shape, strict=True)]
-    box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
-    axes = [
-        (np.arange(s.start, s.stop, dtype=np.float32) - np.float32(c)) / np.float32(r)
-        for s, c, r in zip(box, draw.centre, draw.radii_mm, strict=True)
-    ]
-    rho = np.sqrt(axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2)
-    size = max(draw.radii_mm)
-    local: Shape = (rho.shape[0], rho.shape[1], rho.shape[2])
-    coarse, fine = (smooth_noise(rng, local, max(size * scale, least)) for scale, least in ((0.8, 2.0), (0.35, 1.5)))
-    wobble = np.float32(draw.irregular) * (coarse + np.float32(0.4) * fine)
-    # The floor keeps the outline inside the box.
-    rho = rho * np.maximum(1 + wobble, np.float32(1 / (1 + 1.5 * draw.irregular)))
-    return box, rho.astype(np.float32)
-
-
-def coverage(rho: Volume, radius_mm: float, edge_mm: float = 1.0) -> Volume:
-    """Volume fraction inside the outline, with an edge of this width."""
-    return np.clip(0.5 + (1 - rho) * np.float32(radius_mm / edge_mm), 0, 1)
+def place(rng: np.random.Generator, anatomy: Anatomy, kind: str) -> tuple[float, float, float]:
+    """A random centre where such a lesion grows: metastases at the grey-white border, dural masses on the dura."""
+    for _ in range(600):
+        z, y, x = (int(rng.integers(n)) for n in SHAPE)
+        d, wm, gm = anatomy.distance[z, y, x], anatomy.wm[z, y, x], anatomy.gm[z, y, x]
+        fits = {
+            "metastasis": d < -2 and wm + gm > 0.6 and (0.1 < wm < 0.9 or rng.random() < 0.12),
+            "glioma": d < -8 and wm > 0.5,
+            "meningioma": -5 < d < 0 or anatomy.dura[z, y, x] > 0.6 > d,
+            "leptomeningeal": -10 < d < -1,
+            "laminar": -6 < d < -2 and gm > 0.5,
+            "wmdisease": d < -8 and wm > 0.8,
+            "cavity": -18 < d < -4,
+            "postoperative": -18 < d < -4,
+        }.get(kind, d < -2 and wm + gm > 0.5)
+        if fits:
+            centre = np.array([z, y, x]) + rng.uniform(-0.5, 0.5, 3)
+            return float(centre[0]), float(centre[1]), float(centre[2])
+    return 80.0, 96.0, 60.0
 
 
 def build_lesion(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> list[Layer]:
     """The layers of one lesion, outermost first."""
-    return _BUILDERS.get(draw.kind, _mass)(draw, anatomy, field_t)
-
-
-def _local(anatomy: Anatomy, box: Box) -> Volume:
-    """How much parenchyma there is: lesions stay inside the brain."""
-    return np.asarray(np.clip(0.5 - anatomy.distance[box], 0, 1), np.float32)
-
-
-def _oedema(draw: LesionDraw, anatomy: Anatomy, field_t: float, box: Box, rho: Volume) -> Layer:
-    """Oedema: finger-like, prefers white matter, fades out."""
-    rng = np.random.default_rng(draw.seed + 1)
-    radius = float(np.mean(draw.radii_mm))
-    local: Shape = (rho.shape[0], rho.shape[1], rho.shape[2])
-    outside_mm = (rho - 1) * np.float32(radius) + np.float32(0.35 * draw.oedema_mm) * smooth_noise(rng, local, 7)
-    alpha = np.clip((np.float32(draw.oedema_mm) - outside_mm) / np.float32(max(2.0, 0.4 * draw.oedema_mm)), 0, 1)
-    alpha *= np.clip(anatomy.wm[box] + 0.35 * anatomy.gm[box], 0, 1) * np.float32(rng.uniform(0.4, 0.95))
-    kind = tissue("oedema", field_t, draw_factors(rng))
-    return make_layer("oedema", kind, alpha, 0.0, Label.OEDEMA, box=box, shape=anatomy.wm.shape)
+    return _BUILDERS[draw.kind](draw, anatomy, field_t)
 
 
 def _mass(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> list[Layer]:
@@ -155,43 +110,64 @@ def _mass(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> list[Layer]:
     rng = np.random.default_rng(draw.seed + 2)
     shape = anatomy.wm.shape
     box, rho = blob(draw, shape, draw.oedema_mm + 1)
-    radius = float(np.mean(draw.radii_mm))
+    radius = draw.radius_mm
     local: Shape = (rho.shape[0], rho.shape[1], rho.shape[2])
-    layers = [_oedema(draw, anatomy, field_t, box, rho)] if draw.oedema_mm > 1 else []
-    alpha = coverage(rho, radius) * _local(anatomy, box)
+    layers = [oedema_layer(draw, anatomy, field_t, box, rho)] if draw.oedema_mm > 1 else []
+    alpha = coverage(rho, radius) * inside_brain(anatomy, box)
     texture = np.clip(1 + np.float32(rng.uniform(0, 0.45)) * smooth_noise(rng, local, max(radius / 2, 2)), 0.15, 2)
-    names = {"metastasis": "metastasis", "glioma": "rim", "meningioma": "meningioma"}
-    kind = tissue(names[draw.kind], field_t, draw.factors)
     concentration = np.float32(draw.concentration_mm) * texture
     if draw.kind == "glioma":
-        gaps = smooth_noise(rng, local, max(radius * 0.6, 4))
-        concentration = concentration * np.clip(0.5 + 0.8 * gaps + rng.uniform(0, 0.8), 0.0, 1.3)
+        gaps = smooth_noise(rng, local, max(radius * 0.6, 4)) + 0.6 * smooth_noise(rng, local, 3.5)
+        concentration = concentration * np.clip(0.4 + 0.8 * gaps + rng.uniform(0, 0.8), 0.0, 1.4)
+    kind = tissue(draw.tissue, field_t, draw.factors)
     layers.append(make_layer(draw.kind, kind, alpha, concentration, Label.ENHANCING, box=box, shape=shape))
     if draw.rim < 1 and radius * (1 - draw.rim) > 1:
-        inner = rho / np.float32(1 - draw.rim) * (1 + np.float32(0.2) * smooth_noise(rng, local, max(radius / 2, 2)))
-        dead = coverage(inner, radius * (1 - draw.rim)) * _local(anatomy, box)
+        ragged = 1 + np.float32(0.2) * smooth_noise(rng, local, max(radius / 2, 2))
+        if draw.kind == "glioma":
+            ragged += np.float32(0.15) * smooth_noise(rng, local, 4)
+        dead = coverage(rho / np.float32(1 - draw.rim) * ragged, radius * (1 - draw.rim)) * inside_brain(anatomy, box)
         leak = np.float32(draw.concentration_mm * rng.uniform(0, 0.12))
         core = tissue("necrosis", field_t, draw_factors(rng))
         layers.append(make_layer("necrosis", core, dead, leak, Label.NECROSIS, box=box, shape=shape))
     return layers
 
 
-def _plain(name: str, label: Label, edge_mm: float = 1.5) -> Callable[[LesionDraw, Anatomy, float], list[Layer]]:
+def _plain(label: Label, edge_mm: float = 1.5) -> Callable[[LesionDraw, Anatomy, float], list[Layer]]:
     """A builder of one-compartment lesions without agent."""
 
     def build(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> list[Layer]:
+        rng = np.random.default_rng(draw.seed + 3)
         box, rho = blob(draw, anatomy.wm.shape, 3)
-        alpha = coverage(rho, float(np.mean(draw.radii_mm)), edge_mm) * _local(anatomy, box)
-        alpha *= np.float32(np.random.default_rng(draw.seed + 3).uniform(0.6, 1.0))
-        kind = tissue(name, field_t, draw.factors)
+        alpha = coverage(rho, draw.radius_mm, edge_mm) * inside_brain(anatomy, box) * np.float32(rng.uniform(0.5, 1))
+        local: Shape = (rho.shape[0], rho.shape[1], rho.shape[2])
+        alpha *= np.clip(1 + np.float32(rng.uniform(0, 0.5)) * smooth_noise(rng, local, 4), 0.2, 1)
+        if draw.kind == "laminar":
+            alpha *= anatomy.gm[box]
+        kind = tissue(draw.tissue, field_t, draw.factors)
         return [make_layer(draw.kind, kind, alpha, 0.0, label, box=box, shape=anatomy.wm.shape)]
 
     return build
 
 
 _BUILDERS: dict[str, Callable[[LesionDraw, Anatomy, float], list[Layer]]] = {
-    "nonenhancing": _plain("lowgrade", Label.NON_ENHANCING, 3.0),
-    "bright": _plain("bright", Label.T1_BRIGHT),
-    "wmdisease": _plain("wmdisease", Label.WM_DISEASE, 2.0),
-    "cavity": _plain("cavity", Label.CAVITY, 1.0),
+    "metastasis": _mass,
+    "glioma": _mass,
+    "meningioma": dural_mass,
+    "leptomeningeal": leptomeningeal_sheet,
+    "postoperative": resection_cavity,
+    "cavity": resection_cavity,
+    "nonenhancing": _plain(Label.NON_ENHANCING, 3.0),
+    "bright": _plain(Label.T1_BRIGHT),
+    "laminar": _plain(Label.T1_BRIGHT),
+    "wmdisease": _plain(Label.WM_DISEASE, 2.0),
 }
+
+
+def leukoaraiosis(rng: np.random.Generator, anatomy: Anatomy, field_t: float) -> Layer:
+    """Confluent disease of the white matter around the ventricles; never enhances."""
+    near = ndimage.uniform_filter(ndimage.uniform_filter(anatomy.ventricle, 7), 9)
+    patches = smooth_noise(rng, SHAPE, 14) * np.float32(0.5) + smooth_noise(rng, SHAPE, 5) * np.float32(0.25)
+    alpha = np.clip(near * 9 + patches - np.float32(rng.uniform(0.3, 1.3)), 0, 1) * anatomy.wm * (near > 0.004)
+    kind = tissue("wmdisease", field_t, draw_factors(rng))
+    alpha = alpha * np.float32(rng.uniform(0.4, 0.95))
+    return make_layer("leukoaraiosis", kind, alpha, 0.0, Label.WM_DISEASE, shape=SHAPE)

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.anatomy import SHAPE, Anatomy, build_anatomy, draw_anatomy
+from simulation.anatomy import SHAPE, Anatomy, build_anatomy, draw_anatomy, mni_to_voxel
 from simulation.corruption import (
     SeriesDraw,
     add_ghost,
@@ -24,11 +24,14 @@ from simulation.corruption import (
     draw_shift,
     receive_field,
     series_operators,
+    warp_along,
 )
 from simulation.fields import Volume, smooth_noise, stream
-from simulation.layers import Label, Layer, Model, adc_map, concentration_map, label_map, make_layer, render
-from simulation.lesions import ENHANCING_KINDS, LesionDraw, build_lesion, draw_lesion
-from simulation.physics import Sequence, plasma_concentration
+from simulation.layers import Label, Layer, Model, adc_map, concentration_map, label_map, render
+from simulation.lesion_shapes import LesionDraw
+from simulation.lesions import MIMIC_KINDS, build_lesion, draw_lesion, leukoaraiosis, place
+from simulation.normal_structures import gland_layers, plexus_layer
+from simulation.physics import Sequence, Tissue, plasma_concentration
 from simulation.protocols import Protocol, draw_protocol
 from simulation.tissues import draw_agent, draw_brain_tissues
 from simulation.vessels import build_vessels, draw_vessels
@@ -63,7 +66,9 @@ class PatientConfig:
     doses: tuple[float, ...] = (1, 2, 4, 8)
     low_dose: float = 0.25
     enhancing: float = 0.7
-    kinds: tuple[tuple[str, float], ...] = (("metastasis", 0.6), ("glioma", 0.25), ("meningioma", 0.15))
+    kinds: tuple[tuple[str, float], ...] = (
+        ("metastasis", 0.55), ("glioma", 0.22), ("meningioma", 0.11), ("leptomeningeal", 0.05), ("postoperative", 0.07),
+    )  # fmt: skip
     same_t1c: bool = False
     misregistration_mm: float = 1.0
     misregistration_share: float = 0.7
@@ -141,52 +146,35 @@ class SimulatedPatient:
 
 def draw_lesions(rng: np.random.Generator, anatomy: Anatomy, config: PatientConfig) -> list[LesionDraw]:
     """Draw the lesions of one patient, mimics first (enhancing ones lie on top)."""
-    result: list[LesionDraw] = []
     counts = {
-        "wmdisease": int(rng.geometric(0.08)) if rng.random() < 0.4 else 0,
+        "wmdisease": min(int(rng.geometric(0.08)), 40) if rng.random() < 0.4 else 0,
         "nonenhancing": int(rng.integers(1, 4)) if rng.random() < 0.35 else 0,
         "bright": int(rng.integers(1, 5)) if rng.random() < 0.3 else 0,
-        "cavity": 1 if rng.random() < 0.08 else 0,
+        "laminar": 1 if rng.random() < 0.06 else 0,
+        "cavity": 1 if rng.random() < 0.06 else 0,
     }
     if config.only:
-        counts = {k: int(rng.integers(2, 9)) for k in config.only if k not in ENHANCING_KINDS}
+        counts = {kind: int(rng.integers(2, 9)) for kind in config.only if kind in MIMIC_KINDS}
     elif not config.mimics:
         counts = {}
-    for kind, count in counts.items():
-        result += [draw_lesion(rng, kind, place(rng, anatomy, kind)) for _ in range(count)]
-    if rng.random() < config.enhancing and not any(k not in ENHANCING_KINDS for k in config.only):
-        result += _enhancing(rng, anatomy, config)
+    result = [draw_lesion(rng, kind, place(rng, anatomy, kind)) for kind, n in counts.items() for _ in range(n)]
+    allowed = [(k, w) for k, w in config.kinds if not config.only or k in config.only]
+    if allowed and rng.random() < config.enhancing:
+        result += _enhancing(rng, anatomy, allowed)
     return result
 
 
-def _enhancing(rng: np.random.Generator, anatomy: Anatomy, config: PatientConfig) -> list[LesionDraw]:
-    names, weights = zip(*config.kinds, strict=True)
+def _enhancing(rng: np.random.Generator, anatomy: Anatomy, kinds: list[tuple[str, float]]) -> list[LesionDraw]:
+    names, weights = zip(*kinds, strict=True)
     kind = str(rng.choice(names, p=np.array(weights) / sum(weights)))
     level = float(np.exp(rng.normal(0, 0.2)))
     count = min(int(rng.geometric(0.13)), 25) if kind == "metastasis" else 1 + int(rng.random() < 0.15)
     return [draw_lesion(rng, kind, place(rng, anatomy, kind), level=level) for _ in range(count)]
 
 
-def place(rng: np.random.Generator, anatomy: Anatomy, kind: str) -> tuple[float, float, float]:
-    """A random centre where such a lesion grows."""
-    for _ in range(400):
-        z, y, x = (int(rng.integers(n)) for n in SHAPE)
-        d, wm, gm = anatomy.distance[z, y, x], anatomy.wm[z, y, x], anatomy.gm[z, y, x]
-        fits = {
-            "metastasis": d < -2 and wm + gm > 0.6 and (0.1 < wm < 0.9 or rng.random() < 0.12),
-            "glioma": d < -8 and wm > 0.5,
-            "meningioma": -5 < d < -1,
-            "wmdisease": d < -8 and wm > 0.8,
-            "cavity": -18 < d < -4,
-        }.get(kind, d < -2 and wm + gm > 0.5)
-        if fits:
-            z2, y2, x2 = np.array([z, y, x]) + rng.uniform(-0.5, 0.5, 3)
-            return float(z2), float(y2), float(x2)
-    return 80.0, 96.0, 60.0
-
-
-def build_model(seed: int, config: PatientConfig, field_t: float) -> tuple[Model, list[LesionDraw], dict[str, Any]]:
+def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[Model, list[LesionDraw], dict[str, Any]]:
     """The patient before any scanner: anatomy, vessels, enhancing normal structures, lesions, agent."""
+    field_t = protocol.field_t
     anatomy = build_anatomy(draw_anatomy(stream(seed, "anatomy")))
     rng = stream(seed, "agent")
     tissues = draw_brain_tissues(stream(seed, "tissues"), field_t)
@@ -200,24 +188,19 @@ def build_model(seed: int, config: PatientConfig, field_t: float) -> tuple[Model
         "csf": 0.0,
         "dura": plasma * float(rng.uniform(0.1, 0.5)),
     }
-    layers = _normal_structures(rng, anatomy, tissues, plasma)
+    layers = [plexus_layer(rng, anatomy, tissues["plexus"], plasma)]
+    layers += gland_layers(rng, anatomy, tissues["pituitary"], plasma)
     index, alpha = build_vessels(draw_vessels(stream(seed, "vessels")), anatomy)
     layers.append(
         Layer("vessels", tissues["blood"], index, alpha, np.full(index.shape, blood, np.float32), Label.VESSEL)
     )
     lesions = draw_lesions(stream(seed, "lesions"), anatomy, config)
+    if config.mimics and not config.only and rng.random() < 0.25:
+        layers.append(leukoaraiosis(rng, anatomy, field_t))
     for lesion in lesions:
         layers += build_lesion(lesion, anatomy, field_t)
     facts = {"agent": agent.name, "minutes": minutes, "plasma_mm": plasma, "blood_mm": blood}
     return Model(anatomy, tissues, base, layers, agent), lesions, facts
-
-
-def _normal_structures(rng: np.random.Generator, anatomy: Anatomy, tissues: dict, plasma: float) -> list[Layer]:  # type: ignore[type-arg]
-    """Choroid plexus: tufts within the ventricles."""
-    tufts = smooth_noise(rng, SHAPE, 3.0)
-    alpha = np.clip((tufts - np.float32(rng.uniform(0.4, 1.2))) * 2, 0, 1) * anatomy.ventricle * np.float32(0.8)
-    level = plasma * float(rng.uniform(0.3, 0.9))
-    return [make_layer("plexus", tissues["plexus"], alpha, level, Label.PLEXUS, shape=SHAPE)]
 
 
 def transmit_field(rng: np.random.Generator, field_t: float) -> Volume:
@@ -227,6 +210,29 @@ def transmit_field(rng: np.random.Generator, field_t: float) -> Volume:
     radius2 = z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2
     field = 1 + np.float32(strength) * (np.exp(-1.5 * radius2) - np.float32(0.45))
     return np.asarray(field * (1 + np.float32(0.2 * strength) * smooth_noise(rng, SHAPE, 70)), np.float32)
+
+
+# Where air meets the skull base (MNI) and how far the field it disturbs reaches, mm.
+_AIR_MNI = np.array([[0.0, 52.0, -24.0], [48.0, -28.0, -32.0], [-48.0, -28.0, -32.0]])
+_AIR_REACH_MM = 22.0
+
+
+def epi_shift(rng: np.random.Generator, anatomy: Anatomy) -> Volume:
+    """Displacement of echo-planar images along y, in voxels: up to some mm over the air of the skull base."""
+    strength = float(rng.uniform(-5, 5))
+    z, y, x = (np.arange(n, dtype=np.float32) for n in SHAPE)
+    field = np.zeros(SHAPE, np.float32)
+    for cz, cy, cx in anatomy.deformation.to_patient(mni_to_voxel(_AIR_MNI)):
+        falls = [np.exp(-0.5 * ((a - c) / _AIR_REACH_MM) ** 2) for a, c in ((z, cz), (y, cy), (x, cx))]
+        field += (falls[0][:, None, None] * falls[1][None, :, None] * falls[2][None, None, :]).astype(np.float32)
+    return np.float32(strength) * field
+
+
+def flowing(rng: np.random.Generator, blood: Tissue, kind: str) -> Tissue:
+    """Blood as the T1 sequence sees it: voids in spin echo, inflow (as if T1 were short) in gradient echo."""
+    if kind == "se":
+        return replace(blood, pd=blood.pd * float(rng.uniform(0.15, 1.0)))
+    return replace(blood, t1_ms=blood.t1_ms * float(rng.uniform(0.35, 1.0))) if rng.random() < 0.5 else blood
 
 
 class _Scanner:
@@ -287,13 +293,16 @@ def simulate_patient(seed: int, *, config: PatientConfig | None = None) -> Simul
     """
     config = config or PatientConfig()
     protocol = draw_protocol(stream(seed, "protocol"))
-    model, lesions, facts = build_model(seed, config, protocol.field_t)
+    model, lesions, facts = build_model(seed, config, protocol)
     rng = stream(seed, "series")
     scanner = _Scanner(model, transmit_field(rng, protocol.field_t))
     series = _draw_all_series(rng, config)
     volumes, targets = _t1_weighted(scanner, protocol, series, config, rng)
     volumes["flair"] = _single(scanner, protocol.flair, series["flair"])
-    volumes["adc"] = _adc(scanner, protocol, series["dwi"])
+    volumes["adc"] = warp_along(_adc(scanner, protocol, series["dwi"]), epi_shift(rng, model.anatomy), 1)
+    if not config.fixed_misregistration and rng.random() < 0.4:
+        local = smooth_noise(rng, SHAPE, 45) * np.float32(rng.uniform(0.1, 0.5) * config.misregistration_mm)
+        volumes["t1"] = warp_along(volumes["t1"], local, int(rng.integers(3)))
     brain = model.anatomy.brain
     edge = np.float32(rng.normal(0, 1.0)) + np.float32(rng.uniform(0, 1.2)) * smooth_noise(rng, SHAPE, 25)
     return SimulatedPatient(
@@ -354,8 +363,6 @@ def _adc(scanner: _Scanner, protocol: Protocol, draw: SeriesDraw) -> Volume:
 
 
 def _reseeded(draw: SeriesDraw, offset: int) -> SeriesDraw:
-    from dataclasses import replace
-
     return replace(draw, seed=draw.seed + 10 * offset)
 
 
@@ -374,7 +381,7 @@ def _meta(
             "centre_zyx": list(lesion.centre),
             "diameter_mm": lesion.diameter_mm,
             "concentration_mm": lesion.concentration_mm,
-            "enhancing": lesion.kind in ENHANCING_KINDS,
+            "enhancing": lesion.enhancing,
         }
         for lesion in lesions
     ]

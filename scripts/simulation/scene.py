@@ -32,7 +32,7 @@ from simulation.anatomy import CROP_ORIGIN_XYZ, SHAPE
 from simulation.fields import Volume, bias_field, smooth_noise, stream
 from simulation.layers import Model, adc_map, concentration_map, label_map
 from simulation.layers import render as render_model
-from simulation.lesions import LesionDraw
+from simulation.lesion_shapes import LesionDraw
 from simulation.outer_head import Outer, build_outer, coordinates, draw_head, hull_distance, signed_distance
 from simulation.patient import PatientConfig, build_model, transmit_field
 from simulation.physics import Sequence, signal
@@ -89,7 +89,7 @@ def simulate_study_scene(seed: int, *, config: PatientConfig | None = None, prot
     """Build one head; ``config`` chooses its lesions, ``protocol`` its sequences (drawn if not given)."""
     config = config or PatientConfig()
     protocol = protocol or draw_protocol(stream(seed, "protocol"))
-    model, lesions, facts = build_model(seed, config, protocol.field_t)
+    model, lesions, facts = build_model(seed, config, protocol)
     coarse = (HEAD_SHAPE[0] // 2, HEAD_SHAPE[1] // 2, HEAD_SHAPE[2] // 2)
     brain = np.zeros(HEAD_SHAPE, bool)
     brain[_window()] = model.anatomy.brain

@@ -23,43 +23,42 @@ class Trunk:
     radius_mm: tuple[float, float]
     paired: bool = True
     surface: bool = False
-    artery: bool = False
 
 
 TRUNKS = (
-    Trunk(
-        "superior sagittal sinus",
-        ((0, 74, 8), (0, 68, 38), (0, 46, 62), (0, 14, 80), (0, -22, 86), (0, -56, 80), (0, -86, 52), (0, -106, 16),
-         (0, -104, -8)),
-        (1.2, 4.0), paired=False, surface=True,
-    ),
-    Trunk("transverse sinus", ((0, -102, -10), (24, -95, -18), (44, -80, -26), (56, -58, -32), (50, -46, -44),
+    Trunk("superior sagittal sinus", ((0, 74, 8), (0, 68, 38), (0, 46, 62), (0, 14, 80), (0, -22, 86), (0, -56, 80),
+                                      (0, -86, 52), (0, -106, 16), (0, -105, -6), (0, -99, -27)),
+          (1.2, 4.0), paired=False, surface=True),
+    Trunk("transverse sinus", ((0, -99, -27), (24, -93, -30), (44, -78, -34), (56, -58, -37), (50, -46, -46),
                                (40, -42, -62)), (3.6, 3.2), surface=True),
-    Trunk("straight sinus", ((0, -41, 4), (0, -60, 2), (0, -82, -5), (0, -100, -10)), (1.6, 2.2), paired=False),
+    Trunk("straight sinus", ((0, -41, 4), (0, -60, -6), (0, -79, -19), (0, -97, -27)), (1.6, 2.2), paired=False),
     Trunk("internal cerebral vein", ((3, 0, 14), (2, -18, 13), (2, -32, 9), (0, -41, 4)), (0.6, 0.9)),
     Trunk("thalamostriate vein", ((22, -12, 24), (16, -2, 20), (8, 2, 16), (3, 0, 14)), (0.4, 0.6)),
     Trunk("basal vein", ((17, -4, -17), (20, -20, -12), (14, -34, -2), (0, -41, 4)), (0.5, 0.9)),
     Trunk("inferior sagittal sinus", ((0, 28, 26), (0, 8, 36), (0, -20, 34), (0, -41, 8)), (0.4, 0.9), paired=False),
-    Trunk("internal carotid", ((18, -6, -46), (16, 0, -30), (12, 6, -24), (13, 0, -15)), (2.2, 1.9), artery=True),
+    Trunk("internal carotid", ((18, -6, -46), (16, 0, -30), (12, 6, -24), (13, 0, -15)), (2.2, 1.9)),
     Trunk("middle cerebral", ((13, 0, -15), (24, 2, -17), (35, 4, -16), (40, 0, -8), (41, -12, 6), (44, -26, 14)),
-          (1.4, 0.8), artery=True),
-    Trunk("middle cerebral, anterior", ((35, 4, -16), (39, 14, -6), (42, 22, 6)), (1.0, 0.7), artery=True),
+          (1.4, 0.8)),
+    Trunk("middle cerebral, anterior", ((35, 4, -16), (39, 14, -6), (42, 22, 6)), (1.0, 0.7)),
     Trunk("anterior cerebral", ((13, 0, -15), (5, 8, -16), (2, 26, -8), (2, 39, 8), (2, 30, 27), (2, 6, 37),
-                                (2, -20, 38)), (1.1, 0.6), artery=True),
-    Trunk("vertebral", ((9, -26, -72), (6, -22, -62), (0, -17, -50)), (1.5, 1.5), artery=True),
-    Trunk("basilar", ((0, -17, -50), (0, -13, -36), (0, -12, -24)), (1.6, 1.6), paired=False, artery=True),
+                                (2, -20, 38)), (1.1, 0.6)),
+    Trunk("vertebral", ((9, -26, -72), (6, -22, -62), (0, -17, -50)), (1.5, 1.5)),
+    Trunk("basilar", ((0, -17, -50), (0, -13, -36), (0, -12, -24)), (1.6, 1.6), paired=False),
     Trunk("posterior cerebral", ((0, -12, -24), (10, -14, -19), (20, -28, -11), (20, -50, -3), (14, -70, 2)),
-          (1.1, 0.6), artery=True),
+          (1.1, 0.6)),
 )  # fmt: skip
+_PARENTS = ("superior sagittal sinus", "transverse sinus", "middle cerebral", "middle cerebral, anterior",
+            "anterior cerebral", "posterior cerebral")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class VesselDraw:
-    """Random parameters: calibre, jitter of the trunks and the number of branches."""
+    """Random parameters: calibre, jitter of the trunks, branches, medullary veins, side of the larger sinus."""
 
     calibre: float
     jitter_mm: float
     branches: int
+    medullary: int
     steps: int
     dominance: float
     seed: int
@@ -70,14 +69,15 @@ def draw_vessels(rng: np.random.Generator) -> VesselDraw:
     return VesselDraw(
         calibre=float(np.exp(rng.normal(0, 0.18))),
         jitter_mm=float(rng.uniform(0.5, 2.0)),
-        branches=int(rng.integers(60, 220)),
+        branches=int(rng.integers(60, 240)),
+        medullary=int(rng.integers(0, 120)),
         steps=int(rng.integers(40, 90)),
         dominance=float(rng.uniform(-0.6, 0.6)),
         seed=int(rng.integers(2**31)),
     )
 
 
-def _polyline(points: Points, step_mm: float = 0.6) -> Points:
+def polyline(points: Points, step_mm: float = 0.6) -> Points:
     """Resample a polyline smoothly (cubic through the control points)."""
     from scipy.interpolate import CubicSpline
 
@@ -113,7 +113,7 @@ def _trunks(draw: VesselDraw, anatomy: Anatomy, rng: np.random.Generator) -> lis
         for side in (1, -1) if trunk.paired else (1,):
             control = np.array(trunk.points, float) * (side, 1, 1)
             control += rng.normal(0, draw.jitter_mm, control.shape) * (1, 1, 1) * (np.arange(len(control)) > 0)[:, None]
-            line = anatomy.deformation.to_patient(mni_to_voxel(_polyline(control)))
+            line = anatomy.deformation.to_patient(mni_to_voxel(polyline(control)))
             radius = np.linspace(*trunk.radius_mm, len(line)) * draw.calibre
             if trunk.name == "transverse sinus":
                 radius *= 1 + side * draw.dominance * 0.7
@@ -149,6 +149,23 @@ def _grow(
         points.append(position.copy())
         sizes.append(radius.copy())
     return np.concatenate(points), np.concatenate(sizes)
+
+
+def _medullary(draw: VesselDraw, anatomy: Anatomy, rng: np.random.Generator) -> tuple[Points, Points]:
+    """Fine straight veins of the deep white matter that run inwards to the ventricles."""
+    shape = np.array(anatomy.wm.shape)
+    start = rng.uniform(0.15, 0.9, (draw.medullary * 6, 3)) * shape
+    where = np.rint(start).astype(int)
+    white = anatomy.wm[tuple(where.T)] * (anatomy.distance[tuple(where.T)] < -10) > 0.8
+    start = start[white][: draw.medullary]
+    direction = _gradient_at(anatomy.distance, start)
+    direction = -direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 0.3)
+    length = rng.uniform(5, 18, len(start))
+    steps = np.arange(0, 18, 0.8)
+    line = start[:, None] + direction[:, None] * np.minimum(steps[None], length[:, None])[..., None]
+    line += np.cumsum(rng.normal(0, 0.12, line.shape), axis=1)
+    sizes = np.repeat(rng.uniform(0.12, 0.35, len(start)) * draw.calibre, len(steps))
+    return line.reshape(-1, 3), sizes
 
 
 def paint(points: Points, radii: Points, shape: tuple[int, int, int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -188,10 +205,7 @@ def build_vessels(draw: VesselDraw, anatomy: Anatomy) -> tuple[NDArray[np.int64]
     # A second generation leaves the first.
     again = rng.integers(0, len(points), draw.branches * 2)
     finer, finer_sizes = _grow(draw, anatomy, rng, points[again], sizes[again] * rng.uniform(0.5, 0.9, len(again)))
-    all_points = np.concatenate([t[0] for t in trunks] + [points, finer])
-    all_radii = np.concatenate([t[1] for t in trunks] + [sizes, finer_sizes])
+    deep, deep_sizes = _medullary(draw, anatomy, rng)
+    all_points = np.concatenate([t[0] for t in trunks] + [points, finer, deep])
+    all_radii = np.concatenate([t[1] for t in trunks] + [sizes, finer_sizes, deep_sizes])
     return paint(all_points, np.maximum(all_radii, 0.15), anatomy.wm.shape)
-
-
-_PARENTS = ("superior sagittal sinus", "transverse sinus", "middle cerebral", "middle cerebral, anterior",
-            "anterior cerebral", "posterior cerebral")  # fmt: skip

@@ -1,0 +1,59 @@
+"""Normal structures that enhance: choroid plexus, pituitary and its stalk, cavernous sinus, pineal gland."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulation.anatomy import SHAPE, Anatomy, mni_to_voxel
+from simulation.fields import smooth_noise
+from simulation.layers import Label, Layer
+from simulation.physics import Tissue
+from simulation.vessels import paint, polyline
+
+# Choroid plexus: MNI points and radii (mm) along the floor of the bodies, the glomus, the temporal horns,
+# the roof of the third and the fourth ventricle. Mirrored.
+_PLEXUS = (
+    (((5, 0, 16), (9, -12, 20), (15, -28, 18), (23, -40, 12), (28, -34, -4), (33, -20, -16)), (1.2, 2.6)),
+    (((18, -40, 15), (25, -43, 8)), (2.5, 4.0)),
+    (((1, -2, 9), (1, -20, 10)), (0.8, 0.8)),
+    (((2, -46, -34), (12, -43, -38)), (1.2, 1.5)),
+)
+# name, MNI points, radius (mm), share of the plasma concentration, mirrored
+_GLANDS = (
+    ("pituitary", ((-4, 2, -34), (4, 2, -34)), 3.6, 0.55, False),
+    ("stalk", ((0, 2, -31), (0, -1, -18)), 0.9, 0.5, False),
+    ("cavernous sinus", ((11, 10, -30), (12, -8, -30)), 4.0, 0.5, True),
+    ("pineal", ((0, -27, 1), (0, -29, 1)), 2.2, 0.4, False),
+)
+
+
+def plexus_layer(rng: np.random.Generator, anatomy: Anatomy, tissue: Tissue, plasma_mm: float) -> Layer:
+    """Tufted choroid plexus within the ventricles."""
+    points, radii = [], []
+    size = float(np.exp(rng.normal(0, 0.25)))
+    for control, (first, last) in _PLEXUS:
+        for side in (1, -1):
+            line = polyline(np.array(control, float) * (side, 1, 1) + rng.normal(0, 1.0, (len(control), 3)))
+            points.append(anatomy.deformation.to_patient(mni_to_voxel(line)))
+            radii.append(np.linspace(first, last, len(line)) * size)
+    index, alpha = paint(np.concatenate(points), np.concatenate(radii), SHAPE)
+    tufts = smooth_noise(rng, SHAPE, 2.6).reshape(-1)[index]
+    wet = np.clip(anatomy.csf.reshape(-1)[index] * 1.2, 0, 1)
+    alpha = alpha * wet * np.clip(0.55 + tufts, 0, 1) * np.float32(rng.uniform(0.6, 1.0))
+    keep = alpha > 0.02
+    level = np.full(int(keep.sum()), plasma_mm * float(rng.uniform(0.3, 0.8)), np.float32)
+    return Layer("plexus", tissue, index[keep], alpha[keep], level, Label.PLEXUS)
+
+
+def gland_layers(rng: np.random.Generator, anatomy: Anatomy, tissue: Tissue, plasma_mm: float) -> list[Layer]:
+    """Glands without a blood-brain barrier, and the cavernous sinus."""
+    layers = []
+    for name, control, radius, share, paired in _GLANDS:
+        for side in (1, -1) if paired else (1,):
+            line = polyline(np.array(control, float) * (side, 1, 1))
+            at = anatomy.deformation.to_patient(mni_to_voxel(line))
+            radii = np.full(len(at), radius * float(rng.uniform(0.75, 1.2)))
+            index, alpha = paint(at, radii, SHAPE)
+            level = plasma_mm * share * float(np.exp(rng.normal(0, 0.25)))
+            layers.append(Layer(name, tissue, index, alpha, np.full(index.shape, level, np.float32), Label.VESSEL))
+    return layers
