@@ -267,3 +267,22 @@ def _wait_for(port: str) -> None:
                 return
         time.sleep(0.05)
     raise TimeoutError("storescp did not start")
+
+
+def test_a_careless_source_gives_a_valid_series(study: phantom.PhantomStudy, tmp_path: Path) -> None:
+    instances = [dcmread(path) for path in study.paths if path.parent.name.endswith("_T1C")]
+    with config.disable_value_validation():
+        for ds in instances:
+            ds.PatientBirthDate, ds.PatientAge, ds.PatientSex = "1970-1-1", "54", "male"
+            ds.PatientName = "Müller^Jörg"
+            ds.ScanOptions, ds.SequenceVariant = ["FAST_GEMS", "FS"], "XY"
+            ds.add_new(0x00091001, "LO", "private")
+            del ds.FrameOfReferenceUID, ds.EchoTrainLength
+        source = read_series(instances)
+        datasets = enhanced_series(source.image, source, {}, provenance(series_description="T1c-pro künstlich ✓ " * 9))
+    assert str(datasets[0].PatientName) == "Müller^Jörg"
+    assert len(datasets[0].SeriesDescription) <= 64
+    assert (datasets[0].PatientBirthDate, datasets[0].get("PatientAge")) == ("", None)
+    assert dcmread(BytesIO(encode(datasets[0]))).PatientName == datasets[0].PatientName
+    if shutil.which("dciodvfy"):
+        assert unexpected_findings(write_files(datasets[:3], tmp_path)) == []

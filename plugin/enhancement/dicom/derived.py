@@ -166,6 +166,8 @@ def _template(
     copy_study(ds, header)
     copy_protocol(ds, header, part.frame_number)
     copy_elements(ds, header, LOSSY, part.frame_number)
+    if "FrameOfReferenceUID" not in ds:  # Type 1 here, and often lost in old sources
+        ds.FrameOfReferenceUID = digest_uid("frame of reference", str(value(header, "SeriesInstanceUID")))
     moment = _in_zone_of(ds, provenance)
     ds.SOPClassUID = MRImageStorage
     ds.Modality = "MR"

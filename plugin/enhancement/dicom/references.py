@@ -60,7 +60,9 @@ def by_plane(image: sitk.Image, slices: Sequence[SourceSlice]) -> list[list[Sour
         k = round(float((corner - origin) @ normal) / spacing)
         if 0 <= k < count:
             groups[k].append(part)
-    return groups if all(groups) else [list(slices) for _ in range(count)]
+    if not all(groups):
+        groups = [list(slices) for _ in range(count)]
+    return [list({(part.sop_instance_uid, part.frame_number): part for part in group}.values()) for group in groups]
 
 
 def source_image(part: SourceSlice, preserved: Preserved) -> Dataset:

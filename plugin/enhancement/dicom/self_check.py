@@ -105,11 +105,9 @@ def _check_identity(datasets: Sequence[Dataset]) -> None:
     uids = [str(ds.SOPInstanceUID) for ds in datasets]
     _require(len(set(uids)) == len(uids), "DERIVED_IDENTITY", "must have unique SOP Instance UIDs", datasets[0])
     for ds in datasets:
-        for element in _walk(ds):
-            if element.VR == "UI" and element.value:
-                _require(
-                    UID(element.value).is_valid, "DERIVED_IDENTITY", f"has an invalid UID in {element.keyword}", ds
-                )
+        # UIDs of the source are taken as they are; ours must be right.
+        for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+            _require(UID(ds[keyword].value).is_valid, "DERIVED_IDENTITY", f"has an invalid {keyword}", ds)
     for keyword in SAME_OVER_SERIES:
         values = {str(ds.get(keyword)) for ds in datasets}
         _require(len(values) == 1, "DERIVED_IDENTITY", f"must agree on {keyword} in every instance", datasets[0])

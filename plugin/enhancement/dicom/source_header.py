@@ -6,9 +6,11 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pydicom.config import RAISE
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
+from pydicom.valuerep import validate_value
 
 from enhancement.dicom.headers import UNREADABLE
 
@@ -109,6 +111,8 @@ DEFINED_TERMS = {
 }
 """PS3.3 C.8.3.1; makers add terms of their own, which a derived object has no reason to carry on."""
 
+_STRICT_VRS = frozenset({"AS", "CS", "DA", "DS", "DT", "IS", "TM"})
+
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
@@ -155,10 +159,14 @@ def numbers(header: Dataset, keyword: str, count: int, frame_number: int | None 
 
 
 def copy_elements(target: Dataset, header: Dataset, keywords: Sequence[str], frame_number: int | None = None) -> None:
-    """Copy what is there, verbatim; private elements inside sequences stay behind."""
+    """Copy what is there, verbatim; private elements inside sequences stay behind.
+
+    A date, age, number or code that breaks the rules of its VR is no value and is left out; names and identifiers are
+    kept whatever they look like, because they tie the result to its study.
+    """
     for keyword in keywords:
         element = find(header, keyword, frame_number)
-        if element is not None:
+        if element is not None and _obeys_its_vr(element):
             target.add(_public(element))
 
 
@@ -244,6 +252,18 @@ def _first_items(group: Dataset) -> Iterable[Dataset]:
     for element in group:
         if element.VR == "SQ" and element.value:
             yield element.value[0]
+
+
+def _obeys_its_vr(element: DataElement) -> bool:
+    if element.VR not in _STRICT_VRS:
+        return True
+    values = [element.value] if isinstance(element.value, str) or element.VM == 1 else list(element.value)
+    try:
+        for item in values:
+            validate_value(element.VR, getattr(item, "original_string", None) or str(item), RAISE)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _public(element: DataElement) -> DataElement:
