@@ -284,6 +284,13 @@ def _facts(
     }
 
 
+def _true_adc(scene: Scene, grid: Grid, motion: sitk.Transform) -> sitk.Image:
+    """In mm^2/s; 0 outside the brain, where no tissue is modelled that has an ADC worth the name."""
+    adc = render_truth(scene, "adc", grid.empty(), motion=motion)
+    brain = render_truth(scene, "brain", grid.empty(), motion=motion)
+    return sitk.Mask(adc, sitk.Cast(brain, sitk.sitkUInt8))
+
+
 def _write_truth(
     folder: Path, scene: Scene, grids: dict[str, Grid], motions: dict[str, sitk.Euler3DTransform], facts: dict[str, Any]
 ) -> Path:
@@ -298,7 +305,7 @@ def _write_truth(
         "white_matter": sitk.Cast(render_truth(scene, "white_matter", reference), sitk.sitkUInt8),
         "brain": sitk.Cast(render_truth(scene, "brain", reference), sitk.sitkUInt8),
         "concentration": render_truth(scene, "concentration", reference),
-        "adc": render_truth(scene, "adc", grids["DWI"].empty(), motion=motions["DWI"]),
+        "adc": _true_adc(scene, grids["DWI"], motions["DWI"]),
     }
     for name, image in images.items():
         sitk.WriteImage(image, str(folder / f"{name}.nii.gz"), useCompression=True)
