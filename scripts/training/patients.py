@@ -46,6 +46,8 @@ class Patient:
     centres : tuple of (z, y, x)
         One voxel in the middle of each enhancing lesion.
     spacing_mm : float
+    levels : {volume name: float}
+        Of a volume that shares another's unit: its level in calm brain over the other's.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class Patient:
     spacing_mm: float = 1.0
     identity: str = ""
     box: tuple[tuple[int, int], ...] = field(default=())
+    levels: Mapping[str, float] = field(default_factory=dict)
 
     def read(self, name: str, window: tuple[slice, slice, slice]) -> NDArray[np.float32]:
         """Read a window of one volume; a volume that the patient lacks is all zeros."""
@@ -104,9 +107,11 @@ def pack(
         stack["weight"], centres = lesion_weight(labels)
     shape = brain.shape
     box = tuple((int(s.start), int(s.stop)) for s in ndimage.find_objects(brain.astype(np.uint8))[0])
+    weight = stack.get("weight", np.zeros(shape, np.float16))
+    levels = {name: relative_level(scaled[name], scaled[other], brain & (weight == 0)) for name, other in units.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     _save(path, np.stack([a.astype(np.float16) for a in stack.values()]))
-    patient = Patient(path, tuple(stack), shape, statistics, centres, spacing_mm, identity or path.stem, box)  # type: ignore[arg-type]
+    patient = Patient(path, tuple(stack), shape, statistics, centres, spacing_mm, identity or path.stem, box, levels)  # type: ignore[arg-type]
     described = {k: v for k, v in asdict(patient).items() if k != "path"}
     partial = path.with_suffix(".json.part")
     partial.write_text(json.dumps(described))
@@ -137,6 +142,7 @@ def open_packed(path: Path) -> Patient:
         content["spacing_mm"],
         content["identity"],
         tuple(tuple(b) for b in content["box"]),
+        content["levels"],
     )
 
 
@@ -145,6 +151,12 @@ def measure(array: NDArray[np.float32], mask: NDArray[np.bool_]) -> Statistics:
     values = array[mask]
     low, high = np.percentile(values, (1, 99))
     return Statistics(float(values.mean()), max(float(values.std()), 1e-6), float(low), float(high))
+
+
+def relative_level(volume: NDArray[np.float32], reference: NDArray[np.float32], calm: NDArray[np.bool_]) -> float:
+    """Median of a volume over that of its reference in grey and white matter; both with brain mean near 1."""
+    tissue = calm & (reference > 0.7) & (reference < 1.5)
+    return float(np.median(volume[tissue]) / np.median(reference[tissue])) if tissue.any() else 1.0
 
 
 def lesion_weight(labels: NDArray[np.integer]) -> tuple[NDArray[np.float16], tuple[tuple[int, int, int], ...]]:

@@ -28,13 +28,17 @@ class Doses(_Part):
 
     `input_volume` fills the T1C slot. `target_volume` is what the network learns to show. `normalise_target_by` says
     whose brain mean and SD make the target dimensionless: "own" (the papers: apply the network to a higher dose and it
-    extrapolates) or "input" (direct: the target is the input as it would look at k times the dose).
+    extrapolates) or "input" (direct: the target is the input as it would look at k times the dose). `keep_brain_level`
+    divides the target by the factor by which its calm brain is brighter than the input's. More agent lifts the whole
+    brain by 5 to 20 %, by an amount that the images don't tell: as a target this offset, one number a patient,
+    drowns all else that the network could learn.
     """
 
     input_volume: str = "t1c"
     target_volume: str = "t1c_4"
     normalise_target_by: Literal["own", "input"] = "input"
     dose_factor: Annotated[float, Field(gt=0)] = 4.0
+    keep_brain_level: bool = False
 
 
 class LossWeights(_Part):
@@ -79,7 +83,7 @@ class Recipe(_Part):
     channels: Annotated[int, Field(ge=2, le=64)] = 16
     levels: Annotated[int, Field(ge=1, le=6)] = 5
     convolutions: Annotated[int, Field(ge=1, le=4)] = 2
-    head: Literal["sigmoid", "residual", "logit"] = "sigmoid"
+    head: Literal["sigmoid", "residual", "gain", "logit"] = "sigmoid"
     inputs: tuple[Channel, ...]
     output_limits: tuple[float, float] = WIDE
     doses: Doses = Doses()
@@ -126,7 +130,7 @@ BONE_2022 = Recipe(
 T1C_PRO = Recipe(
     name="t1c-pro",
     channels=8,
-    head="residual",
+    head="gain",
     inputs=(
         # T1 on the T1C's scale: what is bright before contrast must not be clipped, or it looks enhanced after it.
         Channel(role="T1", limits=WIDE),
@@ -134,7 +138,8 @@ T1C_PRO = Recipe(
         Channel(role="ADC", limits=(-3.0, 6.0), required=False, dropout=0.25),
         Channel(role="T1C", limits=WIDE),
     ),
-    loss=LossWeights(l1=1.0, gradient=0.5, lesion=0.05),
+    doses=Doses(target_volume="t1c_focal"),
+    loss=LossWeights(l1=1.0, mse=20.0, gradient=0.5, lesion=0.2),
     augmentation=Augmentation(
         bias_field=0.08,
         noise=(0.0, 0.03),
@@ -144,7 +149,8 @@ T1C_PRO = Recipe(
         sd_jitter=0.06,
         imperfect_mask=0.6,
     ),
-    patch=96,
+    patch=64,
+    batch=4,
     steps=6000,
     warm_up=100,
     decay="cosine",
@@ -162,7 +168,8 @@ BRAIN = Recipe(
     doses=Doses(input_volume="head", target_volume="brain", normalise_target_by="own", dose_factor=1.0),
     loss=LossWeights(dice=1.0, cross_entropy=1.0),
     augmentation=Augmentation(mirror_axes=(2,), bias_field=0.2, noise=(0.0, 0.08), contrast=True),
-    patch=96,
+    patch=64,
+    batch=4,
     lesion_patches=0.0,
     steps=1500,
     warm_up=50,

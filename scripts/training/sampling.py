@@ -64,6 +64,8 @@ def _enhancement(
     names["T1C"] = recipe.doses.input_volume
     names["target"] = recipe.doses.target_volume
     volumes = {role: torch.from_numpy(patient.read(name, window)) for role, name in names.items()}
+    if recipe.doses.keep_brain_level:
+        volumes["target"] = volumes["target"] / patient.levels.get(names["target"], 1.0)
     mask_name = "brain"
     if augmented and "brain_imperfect" in patient.names and rng.random() < recipe.augmentation.imperfect_mask:
         mask_name = "brain_imperfect"
@@ -104,6 +106,8 @@ def choose_window(recipe: Recipe, patient: Patient, rng: np.random.Generator) ->
     if patient.centres and rng.random() < recipe.lesion_patches:
         centre = np.array(patient.centres[rng.integers(len(patient.centres))])
         centre = centre + rng.integers(-edge // 4, edge // 4 + 1, 3)
+    elif recipe.task == "extract":  # face and neck are learned as well as brain
+        centre = np.array([rng.integers(n) for n in patient.shape_zyx])
     else:
         inset = edge // 4
         centre = np.array([rng.integers(min(a + inset, b - 1), max(b - inset, a + inset + 1)) for a, b in patient.box])
