@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from series_builder import MR, base, classic, ramp
 
 from enhancement.dicom.matching import match
 from enhancement.dicom.report import StudyMatch
 from enhancement.errors import AmbiguousMatch, MissingRole, SettingsError
 from enhancement.settings import Role, parse_settings
+from unit.series_builder import MR, base, classic, ramp
 
 GRE: dict[str, Any] = {"ScanningSequence": "GR", "MRAcquisitionType": "3D", "RepetitionTime": 8.0, "EchoTime": 3.0}
 SE: dict[str, Any] = {"ScanningSequence": "SE", "MRAcquisitionType": "2D", "RepetitionTime": 500.0, "EchoTime": 10.0}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from series_builder import classic, from_row, ramp, table
 
 from enhancement.dicom.matching import match
+from unit.series_builder import classic, from_row, ramp, table
 
 DESCRIPTIONS = table("descriptions.csv")
 PUBLIC = table("public_descriptions.csv")

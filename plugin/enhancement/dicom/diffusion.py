@@ -37,7 +37,8 @@ Grid = np.ndarray[Any, np.dtype[np.float32]]
 class DiffusionSeries:
     """One image per b-value.
 
-    `b_values` are in s/mm^2 and ascend, the first is 0; `images` and `slices` go with them. `kinds` says for
+    `b_values` are in s/mm^2 and ascend, the first is 0; `images` and `slices` go with them, the slices
+    volume after volume, each in k order. `kinds` says for
     each whether it is the mean of b = 0 volumes ("b0"), a scanner's isotropic image ("trace") or the
     geometric mean of directions ("directions"), and `volumes` how many went into it.
     """
@@ -102,7 +103,7 @@ def read_diffusion(instances: Sequence[Dataset]) -> DiffusionSeries:
     return DiffusionSeries(
         b_values=tuple(shell.b_value for shell in shells),
         images=tuple(_combine(shell) for shell in shells),
-        slices=tuple(source_slices(shell.stacks[0]) for shell in shells),
+        slices=tuple(tuple(part for stack in shell.stacks for part in source_slices(stack)) for shell in shells),
         kinds=tuple(shell.kind for shell in shells),
         volumes=tuple(len(shell.stacks) for shell in shells),
         series_instance_uids=tuple(uids),
@@ -116,7 +117,8 @@ def plan_diffusion(frames: Sequence[Frame]) -> tuple[tuple[Shell, ...], tuple[st
     shells = plan_shells(frames, notes)
     if shells[0].b_value != 0 or len(shells) < 2:
         found = ", ".join(f"{shell.b_value:g}" for shell in shells)
-        raise _refused(frames, "NO_B_ZERO" if shells[0].b_value else "NO_B_VALUES", f"found only b = {found}.")
+        what = "; ".join((f"found only b = {found}", *notes))
+        raise _refused(frames, "NO_B_ZERO" if shells[0].b_value else "NO_B_VALUES", f"{what}.")
     return shells, tuple(notes)
 
 
@@ -323,6 +325,20 @@ def read_adc(instances: Sequence[Dataset]) -> SeriesVolume:
     )
 
 
+def adc_factor(array: Grid) -> float | None:
+    """What a map of a head must be multiplied by to be in mm^2/s; None if no usual unit fits.
+
+    Parameters
+    ----------
+    array : (z, y, x), any of mm^2/s, 1e-3, 1e-5, 1e-6 or 1e-9 mm^2/s
+    """
+    median = _head_median(array)
+    for exponent in _EXPONENTS:
+        if _BRAIN_ADC_MM2_S[0] <= median * 10.0**-exponent <= _BRAIN_ADC_MM2_S[1]:
+            return 10.0**-exponent
+    return None
+
+
 def _adc_unit(volume: SeriesVolume, array: Grid) -> tuple[float, str]:
     median = _head_median(array)
     header = volume.slices[0].header
@@ -332,9 +348,8 @@ def _adc_unit(volume: SeriesVolume, array: Grid) -> tuple[float, str]:
             slope = number(mapping, "RealWorldValueSlope") or 0.0
             if factor and slope and _BRAIN_ADC_MM2_S[0] <= median * slope * factor <= _BRAIN_ADC_MM2_S[1]:
                 return slope * factor, "unit of the ADC from RealWorldValueMapping"
-    for exponent in _EXPONENTS:
-        if _BRAIN_ADC_MM2_S[0] <= median * 10.0**-exponent <= _BRAIN_ADC_MM2_S[1]:
-            return 10.0**-exponent, f"unit of the ADC inferred as 1e-{exponent} mm^2/s"
+    if (inferred := adc_factor(array)) is not None:
+        return inferred, f"unit of the ADC inferred as {inferred:g} mm^2/s"
     raise DiffusionInputError(
         f"Series {volume.series_instance_uid}: its median {median:.4g} is the ADC of a brain in no usual unit.",
         code="ADC_UNIT",

@@ -177,7 +177,7 @@ def _slice_step(ordered: Sequence[Frame], along: Array) -> float:
     median = float(np.median(steps))
     deviation = np.abs(steps - median)
     if deviation.max() > max(_UNEVEN * median, _SAME_POSITION_MM):
-        multiples = steps / median
+        multiples = steps / steps.min()
         gaps = multiples > 1.5
         if gaps.any() and np.abs(multiples - np.round(multiples)).max() < 0.1:
             lost = int(np.round(multiples[gaps] - 1).sum())

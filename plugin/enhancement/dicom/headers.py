@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
@@ -28,6 +29,7 @@ UNREADABLE = (
     LookupError,
     EOFError,
     RecursionError,
+    BytesLengthException,
     struct.error,
 )
 
