@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from enhancement.errors import DiffusionInputError
-from enhancement.imaging.adc import air_noise, fit_adc
 from hypothesis import given
 from hypothesis import strategies as st
+
+from enhancement.errors import DiffusionInputError
+from enhancement.imaging.adc import air_noise, fit_adc
 
 
 def _image(array: np.ndarray) -> sitk.Image:
@@ -43,7 +44,7 @@ class TestFitAdc:
         np.testing.assert_allclose(sitk.GetArrayFromImage(fitted), 0.7e-3, rtol=1e-4)
 
     def test_noise_floor_is_taken_off(self) -> None:
-        """At a signal-to-noise ratio of 3 at high b the floor costs 2.5 % of the ADC; less than half of that is left."""
+        """At a signal-to-noise ratio of 3 at high b the floor costs 2.5 % of the ADC; less than half is left."""
         rng = np.random.default_rng(0)
         adc, s0, sigma = 2.0e-3, 440.0, 20.0
         images = []
