@@ -23,7 +23,7 @@ from enhancement.errors import ArchiveError, EnhancementError, InputError, Ledge
 from enhancement.service.engine import Engine
 from enhancement.service.fingerprint import INPUT_ROLES, fingerprint, settings_that_matter
 from enhancement.service.ledger import Ledger
-from enhancement.service.states import Arrival, JobRow, Priority
+from enhancement.service.states import Arrival, Code, JobRow, Priority
 from enhancement.settings import Role, Settings
 
 log = structlog.get_logger("enhancement.intake")
@@ -126,7 +126,7 @@ class Intake:
         self._look_begins(arrival.study_id)
         recipe = self._engine.manifest().recipe
         seen = self._digest_of_foreign(arrival.study_id)
-        if arrival.priority is not Priority.MANUAL and not arrival.force and self._seen.get(arrival.study_id) == seen:
+        if self._needs_no_look(arrival, seen):
             self._ledger.inbox.done(arrival)
             return False
         try:
@@ -148,6 +148,13 @@ class Intake:
             log.info("looked at", study=arrival.study_id, job=job.id, state=str(job.state))
         self._remember(arrival.study_id, seen)
         return missing is None
+
+    def _needs_no_look(self, arrival: Arrival, seen: str) -> bool:
+        """The same instances were looked at before, and the ledger, which may be a new one, still knows of it."""
+        if arrival.priority is Priority.MANUAL or arrival.force or self._seen.get(arrival.study_id) != seen:
+            return False
+        jobs = self._ledger.records.jobs(study_id=arrival.study_id)
+        return any(job.current and job.code != Code.STUDY_DELETED for job in jobs)
 
     def _missing(self, study: Study) -> InputError | None:
         """What the study lacks; anything else that `require` finds wrong is raised."""
