@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orthanc
@@ -25,6 +26,9 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'",
 }
+
+HTTP_THREADS = 8
+HTTP_PATIENCE_S = 120.0
 
 # Orthanc's names of the HTTP status that an OrthancException stands for are not given to plugins.
 _UNKNOWN_RESOURCE = (17, 2007)
@@ -57,17 +61,22 @@ class OrthancHost:
     def serve(self, pattern: str, handler: Handler) -> None:
         """Let `handler` answer every URI that matches; an exception in it becomes a JSON answer."""
 
+        # Not on Orthanc's HTTP threads: their stacks are small, and measured: a body of 16,000 brackets overflowed one
+        # in Python's JSON parser and ended Orthanc. On a thread of ours it is a RecursionError.
+        threads = ThreadPoolExecutor(HTTP_THREADS, thread_name_prefix="enhancement-http")
+
         def requested(output: Any, uri: str, **request: Any) -> None:
             try:
-                answer = handler(
-                    Request(
-                        method=str(request.get("method", "GET")),
-                        path=uri,
-                        headers={key.lower(): value for key, value in request.get("headers", {}).items()},
-                        query=dict(request.get("get", {})),
-                        body=request.get("body", b"") or b"",
-                    )
+                asked = Request(
+                    method=str(request.get("method", "GET")),
+                    path=uri,
+                    headers={key.lower(): value for key, value in request.get("headers", {}).items()},
+                    query=dict(request.get("get", {})),
+                    body=request.get("body", b"") or b"",
                 )
+                answer = threads.submit(handler, asked).result(HTTP_PATIENCE_S)
+            except TimeoutError:
+                answer = problem(503, "BUSY", "The answer took too long.", "Ask again shortly.")
             except Exception as error:  # the last line before Orthanc, which would answer a bare 500
                 orthanc.LogError(f"enhancement: {type(error).__name__} while answering {uri}")
                 answer = problem(

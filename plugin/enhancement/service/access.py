@@ -12,6 +12,7 @@ from enhancement.archive.messages import Answer, Request, problem
 from enhancement.settings import AccessSettings
 
 MAX_BODY_BYTES = 16 * 1024
+MAX_BRACKETS = 64
 HEADER = "x-contrast-enhancement"
 
 
@@ -82,6 +83,8 @@ def json_body(request: Request) -> dict[str, Any] | Answer:
         return problem(413, "BODY_TOO_LARGE", f"The body has more than {MAX_BODY_BYTES} bytes.")
     if not request.body.strip():
         return {}
+    if request.body.count(b"[") + request.body.count(b"{") > MAX_BRACKETS:
+        return problem(400, "NOT_FLAT", f"The body has more than {MAX_BRACKETS} brackets; no route takes that.")
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError):

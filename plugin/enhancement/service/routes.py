@@ -214,7 +214,8 @@ class Router:
             if route.method == request.method:
                 return self._call(request, route, found.groupdict())
         allowed = ", ".join(sorted({route.method for route, _ in matches}))
-        return problem(405, "METHOD", f"This route takes {allowed}.", Allow=allowed)
+        # Not 405: Orthanc 1.10 gives that status no body, and drops the connection of a plugin that tries.
+        return problem(400, "METHOD", f"This route takes {allowed}.", Allow=allowed)
 
     def _call(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Answer:
         user = access.user_of(request, self._settings, authenticated=self._authenticated)

@@ -26,7 +26,10 @@ def _install() -> None:
         ("enhancement.network.weights", {"load_manifest": _load_manifest, "load_model": _load_model}),
         ("enhancement.network.ensemble", {"Ensemble": _Ensemble}),
         ("enhancement.network.brain_extractor", {"load_brain_network": lambda *_args, **_kwargs: None}),
-        ("enhancement.pipeline", {"enhance": _enhance, "read_study": _read_study}),
+        (
+            "enhancement.pipeline",
+            {"enhance": _enhance, "read_study": _read_study, "choose_brain_extractor": lambda *_args, **_kwargs: None},
+        ),
     ):
         module = types.ModuleType(name)
         module.__dict__.update(content)

@@ -1,0 +1,287 @@
+"""What is broken on purpose, what the user sees, and that Orthanc serves on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orthanc.server import Orthanc, light_model
+from unit.phantom import PhantomStudy
+
+pytestmark = pytest.mark.orthanc
+
+MakeStudy = Callable[..., PhantomStudy]
+Start = Callable[..., Orthanc]
+
+
+def reasons(orthanc: Orthanc) -> dict[str, str]:
+    return {reason["code"]: reason["message"] for reason in orthanc.get("/enhancement/status")["reasons"]}
+
+
+class TestSettings:
+    def test_an_unknown_key_turns_us_red_and_names_its_path(self, start_orthanc: Start, make_study: MakeStudy) -> None:
+        orthanc = start_orthanc({"ContrastEnhancement.Model.Fold": 5})
+        study = make_study()
+        orthanc.send(study.paths)
+        status = orthanc.get("/enhancement/status")
+        assert status["state"] == "red"
+        message = reasons(orthanc)["SETTINGS"]
+        assert message.startswith(
+            "ContrastEnhancement.Model.Fold: unknown key; allowed here are Devices, Folder, Folds"
+        )
+        assert message in orthanc.log_text()
+        assert orthanc.http.get("/enhancement/health").status_code == 503
+        assert orthanc.post(f"/enhancement/studies/{orthanc.studies()[0]}").status_code == 503
+        assert len(orthanc.studies()) == 1
+
+
+class TestModel:
+    def test_without_weights_the_job_says_so_and_a_retry_mends_it(
+        self, start_orthanc: Start, make_study: MakeStudy, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "weights"
+        folder.mkdir()
+        orthanc = start_orthanc({"ContrastEnhancement.ModelWeights": folder})
+        study = make_study()
+        orthanc.send(study.paths)
+        study_id = orthanc.study_id(study.study_instance_uid)
+        job = orthanc.wait_for_job(study_id)
+        assert (job["state"], job["code"]) == ("FAILED", "WEIGHTS_MISSING")
+        assert "no readable manifest.json in model folder 't1c-pro'" in job["reason"]
+        assert job["reason"] in orthanc.log_text()
+        assert "WEIGHTS_MISSING" in reasons(orthanc)
+        assert orthanc.results(study_id) == []
+        light_model(folder / "t1c-pro")
+        assert orthanc.post(f"/enhancement/jobs/{job['id']}/retry").status_code == 202
+        orthanc.wait(lambda: orthanc.results(study_id), 30, "the result")
+        assert len(orthanc.results(study_id)) == 1
+        assert orthanc.get("/enhancement/status")["state"] == "green"
+
+
+class TestInput:
+    def test_a_t1c_with_a_missing_slice_is_refused_in_one_sentence(
+        self, orthanc: Orthanc, make_study: MakeStudy
+    ) -> None:
+        study = make_study()
+        t1c = [path for path in study.paths if "T1C" in str(path.parent)]
+        orthanc.send([path for path in study.paths if path != t1c[4]])
+        study_id = orthanc.study_id(study.study_instance_uid)
+        job = orthanc.wait_for_job(study_id)
+        assert job["state"] == "REJECTED"
+        assert study.series_instance_uids["T1C"] in job["reason"]
+        assert job["reason"] in orthanc.log_text()
+        assert orthanc.results(study_id) == []
+
+    def test_a_study_that_is_none_of_ours_becomes_no_job(self, orthanc: Orthanc, make_study: MakeStudy) -> None:
+        study = make_study(roles=("T2",))
+        orthanc.send(study.paths)
+        study_id = orthanc.study_id(study.study_instance_uid)
+        time.sleep(4)
+        assert orthanc.jobs(study_id) == []
+        assert orthanc.get(f"/enhancement/studies/{study_id}")["state"] == "NONE"
+
+    def test_a_study_beyond_the_limit_is_refused(self, start_orthanc: Start, make_study: MakeStudy) -> None:
+        orthanc = start_orthanc({"ContrastEnhancement.Limits.MaxStudyInstances": 5})
+        study = make_study()
+        orthanc.send(study.paths)
+        job = orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid))
+        assert (job["state"], job["code"]) == ("REJECTED", "STUDY_TOO_LARGE")
+
+
+class TestWork:
+    def test_memory_that_runs_out_fails_the_job_and_is_tried_again(
+        self, start_orthanc: Start, make_study: MakeStudy
+    ) -> None:
+        settings = {
+            "ContrastEnhancement.Queue.MaxAttempts": 2,
+            "ContrastEnhancement.Queue.RetryInitialSeconds": 0.2,
+        }
+        orthanc = start_orthanc(settings, variables={"LIGHT_FAULT": "memory"})
+        study = make_study()
+        orthanc.send(study.paths)
+        job = orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid))
+        assert (job["state"], job["code"], job["attempts"]) == ("FAILED", "OUT_OF_MEMORY", 2)
+
+    def test_an_unknown_fault_tells_its_kind_and_nothing_of_its_text(
+        self, start_orthanc: Start, make_study: MakeStudy
+    ) -> None:
+        """A library's message may quote a header."""
+        orthanc = start_orthanc({"ContrastEnhancement.Queue.MaxAttempts": 1}, variables={"LIGHT_FAULT": "unknown"})
+        study = make_study()
+        orthanc.send(study.paths)
+        job = orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid))
+        assert job["state"] == "FAILED"
+        assert "unexpected KeyError" in job["reason"]
+        assert "PatientName" not in orthanc.log_text()
+        assert '"raised": "KeyError"' in orthanc.log_text()
+
+    def test_a_worker_thread_that_dies_is_replaced(self, start_orthanc: Start, make_study: MakeStudy) -> None:
+        orthanc = start_orthanc({"ContrastEnhancement.Queue.LeaseSeconds": 2}, variables={"LIGHT_FAULT": "thread"})
+        study = make_study()
+        orthanc.send(study.paths)
+        job = orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid))
+        assert job["state"] == "STORED"
+        assert "worker thread died and is replaced" in orthanc.log_text()
+
+    def test_the_watchdog_ends_a_job_that_runs_too_long(self, start_orthanc: Start, make_study: MakeStudy) -> None:
+        settings = {"ContrastEnhancement.Limits.JobSeconds": 2, "ContrastEnhancement.Queue.MaxAttempts": 1}
+        orthanc = start_orthanc(settings, variables={"LIGHT_SECONDS": "20"})
+        study = make_study()
+        orthanc.send(study.paths)
+        job = orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid))
+        assert (job["state"], job["code"]) == ("FAILED", "TIMEOUT")
+
+    def test_a_study_deleted_while_its_job_runs_does_not_come_back(
+        self, start_orthanc: Start, make_study: MakeStudy
+    ) -> None:
+        orthanc = start_orthanc(variables={"LIGHT_SECONDS": "6"})
+        study = make_study()
+        orthanc.send(study.paths)
+        study_id = orthanc.study_id(study.study_instance_uid)
+        orthanc.wait_for_job(study_id, {"RUNNING"})
+        orthanc.http.delete(f"/studies/{study_id}").raise_for_status()
+        job = orthanc.wait_for_job(study_id)
+        assert (job["state"], job["code"]) == ("CANCELLED", "STUDY_DELETED")
+        time.sleep(1)
+        assert orthanc.studies() == []
+
+    def test_a_full_disk_stores_nothing_and_says_so(self, start_orthanc: Start, make_study: MakeStudy) -> None:
+        """As far as our own limit sees it: more room is asked for than any disk has."""
+        settings = {
+            "ContrastEnhancement.Limits.MinFreeDiskMegabytes": 2**40,
+            "ContrastEnhancement.Queue.MaxAttempts": 1,
+        }
+        orthanc = start_orthanc(settings)
+        study = make_study()
+        orthanc.send(study.paths)
+        study_id = orthanc.study_id(study.study_instance_uid)
+        job = orthanc.wait_for_job(study_id)
+        assert (job["state"], job["code"]) == ("FAILED", "DISK_FULL")
+        assert orthanc.results(study_id) == []
+
+
+class TestLedger:
+    def test_a_locked_ledger_delays_and_loses_nothing(self, start_orthanc: Start, make_study: MakeStudy) -> None:
+        orthanc = start_orthanc()
+        study = make_study()
+        connection = sqlite3.connect(orthanc.storage / "enhancement-ledger.db", isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        orthanc.send(study.paths)
+        study_id = orthanc.study_id(study.study_instance_uid)
+        orthanc.wait(lambda: orthanc.http.get("/enhancement/health").status_code == 503, 30, "the red light")
+        assert orthanc.post(f"/enhancement/studies/{study_id}").json()["code"] == "LEDGER_BUSY"
+        connection.execute("ROLLBACK")
+        assert orthanc.wait_for_job(study_id)["state"] == "STORED"
+        orthanc.wait(lambda: orthanc.get("/enhancement/status")["state"] == "green", 30, "the green light")
+
+    @pytest.mark.parametrize("fault", ["deleted", "corrupt"])
+    def test_a_lost_ledger_is_rebuilt_from_the_archive(
+        self, start_orthanc: Start, make_study: MakeStudy, fault: str
+    ) -> None:
+        orthanc = start_orthanc()
+        study = make_study()
+        orthanc.send(study.paths)
+        study_id = orthanc.study_id(study.study_instance_uid)
+        first = orthanc.wait_for_job(study_id)
+        orthanc.stop()
+        path = orthanc.storage / "enhancement-ledger.db"
+        for name in (f"{path}-wal", f"{path}-shm"):
+            Path(name).unlink(missing_ok=True)
+        if fault == "deleted":
+            path.unlink()
+        else:
+            damaged = bytearray(path.read_bytes())
+            damaged[:4096] = np.random.default_rng(1).bytes(4096)
+            path.write_bytes(damaged)
+        orthanc.start()
+        job = orthanc.wait_for_job(study_id)
+        assert job["state"] == "STORED"
+        assert job["result_uids"][:1] == first["result_uids"][:1]
+        assert len(orthanc.results(study_id)) == 1
+
+
+class TestDelivery:
+    def test_a_destination_that_is_down_gets_its_series_when_it_is_back(
+        self, start_orthanc: Start, make_study: MakeStudy, tmp_path: Path
+    ) -> None:
+        receiver = start_orthanc({"ContrastEnhancement.Enabled": False}, begin=False)
+        orthanc = start_orthanc(
+            {
+                "DicomModalities": {"pacs": ["ORTHANC", "127.0.0.1", receiver.dicom_port]},
+                "ContrastEnhancement.Delivery.Destinations": ["pacs"],
+                "ContrastEnhancement.Delivery.RetryInitialSeconds": 0.5,
+            }
+        )
+        study = make_study()
+        orthanc.send(study.paths)
+        job = orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid))
+        assert job["state"] == "STORED"
+
+        def delivery() -> dict[str, object]:
+            return dict(orthanc.get(f"/enhancement/jobs/{job['id']}")["deliveries"][0])
+
+        orthanc.wait(lambda: delivery()["attempts"], 60, "a failed delivery")
+        receiver.start()
+        orthanc.wait(lambda: delivery()["state"] == "DELIVERED", 60, "the delivery")
+        (result,) = receiver.results(receiver.studies()[0])
+        assert result["MainDicomTags"]["SeriesInstanceUID"] == job["result_uids"][0]
+
+
+class TestRecall:
+    def test_what_a_model_made_is_found_withdrawn_and_stays_away(
+        self, start_orthanc: Start, make_study: MakeStudy
+    ) -> None:
+        import subprocess
+        import sys
+
+        from orthanc.server import PASSWORD, REPOSITORY, USER
+
+        orthanc = start_orthanc()
+        study = make_study()
+        orthanc.send(study.paths)
+        study_id = orthanc.study_id(study.study_instance_uid)
+        job = orthanc.wait_for_job(study_id)
+        command = [sys.executable, str(REPOSITORY / "scripts" / "recall.py"), "--url", orthanc.url]
+        command += ["--model", job["model_digest"]]
+        environment = os.environ | {
+            "CONTRAST_ENHANCEMENT_USER": USER,
+            "CONTRAST_ENHANCEMENT_PASSWORD": PASSWORD,
+            "COLUMNS": "200",
+        }
+        listed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        assert job["result_uids"][0] in listed
+        assert len(orthanc.results(study_id)) == 1
+        command += ["--withdraw", "--yes", "--reason", "trained on wrong data"]
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert orthanc.results(study_id) == []
+        withdrawn = orthanc.get(f"/enhancement/jobs/{job['id']}")
+        assert (withdrawn["state"], withdrawn["code"]) == ("CANCELLED", "WITHDRAWN")
+        orthanc.send(study.paths)
+        time.sleep(4)
+        assert orthanc.results(study_id) == []
+
+
+def test_serve_says_what_is_missing_without_orthanc(tmp_path: Path) -> None:
+    """Where Orthanc is not installed, one line says so."""
+    import subprocess
+    import sys
+
+    from orthanc.server import REPOSITORY
+
+    script = (REPOSITORY / "scripts" / "serve").read_text().replace("/usr/sbin", str(tmp_path))
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    (folder / "serve").write_text(script)
+    answer = subprocess.run(
+        [sys.executable, str(folder / "serve")], env={"PATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert answer.returncode == 1
+    assert "Orthanc is not installed" in answer.stderr
+    shutil.rmtree(folder)
