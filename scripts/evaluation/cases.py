@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from evaluation.detection import Lesion
-from evaluation.regions import Mask, Regions, Spacing, Volume, find_regions
+from evaluation.regions import Mask, Regions, Spacing, Volume, dilate, find_regions
 from simulation.layers import Label
 from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient
 
@@ -41,10 +41,10 @@ class Case:
         Reference of the enhancing lesions.
     enhancing : (z, y, x)
         Everything that takes up agent: lesions, vessels, dura, plexus. Truth in simulated cases, from T1c/T1 in real.
+    known : (z, y, x), optional
+        Normal structures that the reader knows by their place: in simulated cases the choroid plexus and 2 mm around.
     targets : {k: (z, y, x)}
         Noise-free T1c at k times the dose, in units of the T1c; 0 is without agent. Empty in real cases.
-    enhanced : (z, y, x), optional
-        T1c-pro that was made elsewhere (the plugin's own pipeline, for real cases).
     facts : mapping
         JSON-ready: seed, protocol.
     """
@@ -56,9 +56,8 @@ class Case:
     spacing_zyx_mm: Spacing = (1.0, 1.0, 1.0)
     lesions: tuple[Lesion, ...] = ()
     enhancing: Mask | None = None
+    known: Mask | None = None
     targets: Mapping[float, Volume] = field(default_factory=dict)
-    enhanced: Volume | None = None
-    spread: Volume | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -98,6 +97,7 @@ def from_patient(patient: SimulatedPatient) -> Case:
         regions=regions,
         lesions=tuple(_reference_lesions(patient, lesion)),
         enhancing=patient.concentration_mm > _ENHANCING_MM,
+        known=dilate(labels == Label.PLEXUS, 2.0, (1.0, 1.0, 1.0)),
         targets={0.0: patient.t1_clean, **{float(k): volume for k, volume in patient.t1c_k.items()}},
         facts={"seed": patient.meta["seed"], "protocol": patient.meta["protocol"], "lesions": patient.meta["lesions"]},
     )

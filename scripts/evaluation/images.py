@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -113,10 +113,8 @@ def measure(
 
 
 def _marks(case: Case, image: Volume, reader: ReaderSettings) -> list[Detection]:
-    from dataclasses import replace
-
     low = replace(reader, threshold=reader.threshold * FROC_REACH)
-    return read_lesions(image, case.t1, case.brain, spacing_zyx_mm=case.spacing_zyx_mm, settings=low)
+    return read_lesions(image, case.t1, case.brain, spacing_zyx_mm=case.spacing_zyx_mm, known=case.known, settings=low)
 
 
 def _edge(case: Case, image: Volume) -> Edge | None:

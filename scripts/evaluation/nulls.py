@@ -162,7 +162,7 @@ def _record(cohort: NullCohort, patient: SimulatedPatient, enhancer: Enhancer) -
 
 def _rates(case: Case, image: Volume, truth: Volume) -> dict[str, float]:
     quiet = case.brain if case.enhancing is None else case.brain & ~case.enhancing
-    marks = read_lesions(image, case.t1, case.brain, spacing_zyx_mm=case.spacing_zyx_mm)
+    marks = read_lesions(image, case.t1, case.brain, spacing_zyx_mm=case.spacing_zyx_mm, known=case.known)
     least = ReaderSettings().threshold
     return {
         "rate": float(false_enhancement(case, image, truth).sum() / max(quiet.sum(), 1)),

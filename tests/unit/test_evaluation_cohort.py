@@ -1,0 +1,188 @@
+"""Cohorts: a network that adds nothing changes nothing, records resume, tables say what was counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale, Preprocessing
+from enhancement.network.residual_unet import ResidualUNet
+from enhancement.network.weights import write_model
+from evaluation import tables
+from evaluation.cases import Case
+from evaluation.cohort import read_record, readings, run_cohort, values, write_json
+from evaluation.detection import Lesion
+from evaluation.enhancing import Enhancer
+from evaluation.ensemble_study import area_under_curve
+from evaluation.images import measure
+from evaluation.nulls import false_enhancement, null_summary, null_table
+from evaluation.regions import find_regions
+from evaluation.sheets import froc_figure, sheet
+
+SHAPE = (48, 56, 48)
+
+
+def make_case(seed: int = 0) -> Case:
+    """White matter within grey matter within CSF, one lesion, four targets."""
+    generator = np.random.default_rng(seed)
+    radius = np.linalg.norm((np.indices(SHAPE) - 24.0) / np.array([1, 1.15, 1])[:, None, None, None], axis=0)
+    tissue = ndimage.gaussian_filter(np.select([radius < 15, radius < 19, radius < 22], [100.0, 75.0, 30.0], 0.0), 0.6)
+    lesion = np.linalg.norm(np.indices(SHAPE) - np.array([24, 24, 18])[:, None, None, None], axis=0) < 3
+    brain = radius < 22
+
+    def at(dose: float) -> np.ndarray:
+        return np.where(lesion, tissue + 40 * dose, tissue).astype(np.float32)
+
+    t1 = (0.5 * (at(0) + 2 * generator.standard_normal(SHAPE))).astype(np.float32)
+    t1c = (at(1) + 2 * generator.standard_normal(SHAPE)).astype(np.float32)
+    regions = find_regions(t1, t1c, brain, lesion=lesion, abnormal=lesion)
+    return Case(
+        name=f"sim-{seed}",
+        volumes={"T1": t1, "T1C": t1c, "FLAIR": t1},
+        brain=brain,
+        regions=regions,
+        lesions=(Lesion((24, 24, 18), 6, 6),),
+        enhancing=lesion,
+        targets={float(dose): at(dose) for dose in (0, 1, 2, 4)},
+        facts={"seed": seed},
+    )
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return make_case()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks whose last layer is zero: the output is the T1C channel."""
+    folder = tmp_path_factory.mktemp("model")
+    network = ResidualUNet(4, 2, levels=2, convolutions=1, head="residual")
+    state = {name: value * 0 for name, value in network.state_dict().items()}
+    scale = {"z_min": -3.0, "z_max": 12.0}
+    manifest = Manifest(
+        name="nothing",
+        version="0.0.0",
+        recipe="test",
+        network=NetworkShape(in_channels=4, channels=2, levels=2, convolutions=1, head="residual"),
+        inputs=tuple(InputChannel(role=role, **scale) for role in ("T1", "FLAIR", "ADC", "T1C")),
+        output=OutputScale(**scale, reference="T1C", dose_factor=4),
+        preprocessing=Preprocessing(bias_field=False),
+        folds=(Fold(file="fold-0.safetensors", sha256="0" * 64),),
+    )
+    write_model(folder, manifest, [state, state])
+    return folder
+
+
+class TestEnhancer:
+    def test_a_network_that_adds_nothing_returns_the_t1c(self, model: Path, case: Case) -> None:
+        """Normalisation, prediction and the way back are the identity (to half precision)."""
+        made = Enhancer(model, folds=2, mirrorings=2)(case)
+        assert made.predictions == 4
+        assert made.image == pytest.approx(case.t1c, abs=2.0)
+        assert made.spread.max() < 1.0
+
+    def test_outside_the_brain_nothing_changes(self, model: Path, case: Case) -> None:
+        """Voxel for voxel the T1c."""
+        made = Enhancer(model, folds=1, mirrorings=1)(case)
+        assert np.array_equal(made.image[~case.brain], case.t1c[~case.brain])
+
+    def test_a_missing_input_is_zeros(self, model: Path, case: Case) -> None:
+        """ADC is not there; FLAIR is left out on demand."""
+        inputs, _, _ = Enhancer(model, folds=1, mirrorings=1, missing=("FLAIR",)).inputs(case)
+        assert [bool(channel.any()) for channel in inputs] == [True, False, False, True]
+
+
+class TestMeasure:
+    def test_the_true_quadruple_dose_has_k_4(self, case: Case) -> None:
+        """By the case's own simulated doses; its fidelity is perfect."""
+        found = measure(case, case.targets[4.0])
+        assert found.k_eff_simulated == pytest.approx(4, abs=1e-3)
+        assert found.fidelity is not None
+        assert np.isinf(found.fidelity.psnr_brain)
+        assert np.isfinite(found.reading.scores[0])
+
+    def test_t1c_is_dose_one_and_does_not_glow(self, case: Case) -> None:
+        """The T1c against itself."""
+        found = measure(case, case.t1c)
+        assert found.k_eff_simulated == pytest.approx(1, abs=0.05)
+        assert found.glow is not None
+        assert found.glow.percentile_99 == pytest.approx(0, abs=1e-6)
+        assert found.roi is not None
+        assert found.roi.cep == pytest.approx(40, abs=8)  # 140/100, and partial volume at the rim
+
+
+class TestCohort:
+    def test_records_resume_and_tables_follow(self, model: Path, tmp_path: Path) -> None:
+        """A second run makes nothing; the tables have every image."""
+        made: list[int] = []
+
+        def make(seed: int) -> Case:
+            made.append(seed)
+            return make_case(seed)
+
+        enhancer = Enhancer(model, folds=1, mirrorings=1)
+        for _ in range(2):
+            records = run_cohort(enhancer, tmp_path, cases=2, first_seed=5, make=make)
+        assert made == [5, 6]
+        result = tables.summary(records)
+        assert result["detection"]["T1c"][">=0 mm"]["lesions"] == 2
+        assert result["gains"]["T1c-pro"]["roi"]["contrast"] == pytest.approx(1, abs=0.1)
+        text = tables.contrast_table(result) + tables.gain_table(result) + tables.detection_table(result)
+        for word in ("closed form", "smoothed T1c", "CNR", ">=10 mm", "2/2"):
+            assert word in text
+        assert len(readings(records, "T1c-pro")) == 2
+        assert np.isfinite(values(records, "T1c", "noise")).all()
+
+    def test_a_record_of_another_model_is_not_taken(self, tmp_path: Path) -> None:
+        """Identity is the model's digest and the number of predictions."""
+        write_json(tmp_path / "1.json", {"identity": {"model": "a", "predictions": 5}})
+        assert read_record(tmp_path / "1.json", {"model": "a", "predictions": 5}) is not None
+        assert read_record(tmp_path / "1.json", {"model": "b", "predictions": 5}) is None
+
+    def test_json_has_no_nan(self, tmp_path: Path) -> None:
+        """Standard JSON: NaN is null."""
+        write_json(tmp_path / "x.json", {"a": np.float64("nan"), "b": np.array([1, 2]), "c": float("inf")})
+        assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [1, 2], "c": 1e308}
+
+    def test_figures_are_written(self, case: Case, tmp_path: Path) -> None:
+        """A sheet without ADC, and an FROC curve."""
+        sheet(case, case.targets[4.0], tmp_path / "sheet.png")
+        curve = {"thresholds": [0.5, 0.1], "false_per_case": [0.0, 1.0], "sensitivity": [0.4, 0.8]}
+        froc_figure({"T1c": curve}, tmp_path / "froc.png", threshold=0.12)
+        assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"
+        assert (tmp_path / "froc.png").stat().st_size > 1000
+
+
+class TestNulls:
+    def test_the_truth_has_no_false_enhancement(self, case: Case) -> None:
+        """Neither has the truth with a brighter lesion: that takes up agent."""
+        truth = case.targets[4.0]
+        assert not false_enhancement(case, truth, truth).any()
+        assert not false_enhancement(case, np.where(case.enhancing, truth * 3, truth), truth).any()
+
+    def test_a_bright_patch_is_counted(self, case: Case) -> None:
+        """8^3 voxels, 30 % too bright; smoothing carries a third of that one voxel further."""
+        image = case.targets[4.0].copy()
+        image[20:28, 20:28, 26:34] += 30
+        assert 8**3 <= false_enhancement(case, image, case.targets[4.0]).sum() <= 10**3
+
+    def test_summary_and_table(self) -> None:
+        """Rates are means over patients, in percent of the brain."""
+        row = {"rate": 0.01, "false_marks": 1.0}
+        record = {"t1c": row, "pro": row, "median_absolute_change": 0.02, "mimic_brightening": 0.05,
+                  "mimic_brightening_t1c": 0.0}  # fmt: skip
+        summary = null_summary({"T1-bright lesions": [record, record]})
+        assert "1.00 [1.00;1.00]" in null_table(summary)
+        assert "+0.0 -> +5.0" in null_table(summary)
+
+
+class TestSpread:
+    def test_auc_is_the_probability_of_a_larger_value(self) -> None:
+        """2 of 4 pairs larger, 1 tie: 0.625; none: not a number."""
+        assert area_under_curve([2, 3], [1, 3]) == pytest.approx(0.625)
+        assert np.isnan(area_under_curve([], [1]))

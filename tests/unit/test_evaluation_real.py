@@ -1,0 +1,120 @@
+"""Real cases: which file is what, lesions from a segmentation, new blobs; overlap of masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from enhancement.errors import InputError
+from evaluation.ablation import SUBSETS, Study, ablation_table, channel_curves
+from evaluation.brain_study import brain_table, dice
+from evaluation.reader import Detection
+from evaluation.real import components, find_volumes, new_blobs, read_case
+from training.switches import change
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkFloat32), str(folder / name))
+
+
+class TestFindVolumes:
+    def test_names_of_the_challenge(self, tmp_path: Path) -> None:
+        """The last word of the name decides; T2 is not used."""
+        case = "BraTS-GLI-00001-000"
+        _touch(tmp_path, *(f"{case}-{n}.nii.gz" for n in ("t1n", "t1c", "t2f", "t2w")), "seg-BraTS23_1.nii.gz")
+        found = {role: path.name for role, path in find_volumes(tmp_path).items()}
+        assert found == {
+            "t1": f"{case}-t1n.nii.gz",
+            "t1c": f"{case}-t1c.nii.gz",
+            "flair": f"{case}-t2f.nii.gz",
+            "seg": "seg-BraTS23_1.nii.gz",
+        }
+
+    def test_the_fusion_among_segmentations(self, tmp_path: Path) -> None:
+        """Five algorithms and their fusion: the fusion."""
+        _touch(tmp_path, "t1_bet.nii.gz", "t1c_bet.nii.gz", "seg_isen-20.nii.gz", "seg_simple.nii.gz", "seg_x.nii.gz")
+        assert find_volumes(tmp_path)["seg"].name == "seg_simple.nii.gz"
+
+    def test_two_t1_are_refused(self, tmp_path: Path) -> None:
+        """Nothing says which is meant."""
+        _touch(tmp_path, "a_t1.nii.gz", "b_t1.nii.gz")
+        with pytest.raises(InputError, match="one t1 volume"):
+            find_volumes(tmp_path)
+
+    def test_a_case_is_read(self, tmp_path: Path) -> None:
+        """Images by role, without those that are not there."""
+        _touch(tmp_path, "t1.nii.gz", "t1c.nii.gz")
+        real = read_case(tmp_path)
+        assert real.images.flair is None
+        assert real.segmentation is None
+
+
+class TestComponents:
+    def test_a_rim_is_one_lesion_in_its_middle(self) -> None:
+        """Long axis 9 voxels of 2 mm, middle one 7 mm."""
+        mask = np.zeros((20, 20, 20), dtype=bool)
+        mask[3:12, 5:12, 6:12] = True
+        mask[5:10, 7:10, 8:10] = False
+        (lesion,) = components(mask, (2.0, 1.0, 1.0))
+        assert lesion.centre_mm == (14, 8, 8.5)
+        assert (lesion.long_mm, lesion.short_mm) == (18, 7)
+
+    def test_specks_are_no_lesions(self) -> None:
+        """Fewer than five voxels of a segmentation are noise."""
+        mask = np.zeros((8, 8, 8), dtype=bool)
+        mask[4, 4, 4:6] = True
+        assert components(mask, (1.0, 1.0, 1.0)) == []
+
+
+class TestNewBlobs:
+    def test_a_mark_where_the_t1c_shows_nothing_is_new(self) -> None:
+        """The lesion is segmented, the vessel enhances in the T1c, the third mark has nothing under it."""
+        from tests.unit.test_evaluation_cohort import make_case
+
+        case = make_case()
+        vessel = np.zeros_like(case.brain)
+        vessel[24:27, 30:33, 30:33] = True
+        t1c = np.where(vessel, case.t1c * 1.6, case.t1c).astype(np.float32)
+        case = replace(case, volumes={**case.volumes, "T1C": t1c})
+        marks = [Detection(c, 3.7, 0.5) for c in ((24, 24, 18), (25, 31, 31), (34, 24, 24))]
+        found = new_blobs(case, t1c, marks, threshold=0.1)
+        assert [blob["centre_mm"] for blob in found] == [[34, 24, 24]]
+        assert new_blobs(case, t1c, marks, threshold=0.6) == []
+
+
+class TestBrain:
+    def test_dice(self) -> None:
+        """Two of three voxels each, one shared: 2 x 1 / 4."""
+        assert dice(np.array([1, 1, 0], bool), np.array([0, 1, 1], bool)) == 0.5
+
+    def test_table(self) -> None:
+        """Simulated by contrast, real by head."""
+        heads = {"T1": {"heads": 3, "mean": 0.981, "worst": 0.97, "atlas_mean": 0.9}}
+        real = {"siemens": {"litres": 1.51, "plausible": True, "dice": None}}
+        assert "| T1 | 3 | 0.981 | 0.970 | 0.900 |" in brain_table(heads, real)
+        assert "| siemens | 1.51 | yes | – |" in brain_table(heads, real)
+
+
+class TestAblation:
+    @pytest.mark.parametrize(("name", "roles"), SUBSETS)
+    def test_each_subset_is_a_recipe(self, name: str, roles: tuple[str, ...]) -> None:
+        """The training takes it as it stands."""
+        study = Study()
+        recipe = change(study.preset, [*study.switches, f"inputs={','.join(roles)}"])
+        assert tuple(channel.role for channel in recipe.inputs) == roles, name
+
+    def test_tables_and_curves(self) -> None:
+        """Measured beside published; one curve for each number of channels."""
+        row = {"fidelity.l2": 31.6e-5, "fidelity.lesion_l2": 74.4e-4, "fidelity.psnr_volume": 35.3,
+               "fidelity.ssim_volume": 0.942, "fidelity.psnr_brain": 31.0}  # fmt: skip
+        assert "| all four | 31.6 | 74.4 | 35.30 | 94.20 | 31.6; 74.4; 35.3; 94.2 |" in ablation_table(
+            {"all four": row}
+        )
+        assert channel_curves({"4 channels, 0.5": row, "4 channels, 1": row}) == {
+            "4 channels": ([0.5, 1.0], [31.0, 31.0])
+        }
