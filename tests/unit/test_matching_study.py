@@ -10,11 +10,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from enhancement.dicom.default_rules import DEFAULT_RULES, as_settings
 from enhancement.dicom.matching import match
 from enhancement.dicom.report import StudyMatch
 from enhancement.errors import AmbiguousMatch, MissingRole, SettingsError
 from enhancement.settings import Role, parse_settings
-from unit.series_builder import MR, base, classic, ramp
+from unit.series_builder import MR, base, classic, enhanced, ramp
 
 GRE: dict[str, Any] = {"ScanningSequence": "GR", "MRAcquisitionType": "3D", "RepetitionTime": 8.0, "EchoTime": 3.0}
 SE: dict[str, Any] = {"ScanningSequence": "SE", "MRAcquisitionType": "2D", "RepetitionTime": 500.0, "EchoTime": 10.0}
@@ -346,3 +347,49 @@ def test_companions_without_images_are_no_series_of_ours() -> None:
     raw = base("T1 raw", "1.2.3", SOPClassUID="1.2.840.10008.5.1.4.1.1.66")
     assert raw.SOPClassUID != MR
     assert match([raw]).series[0].reason == "not an MR image"
+
+
+class TestVendorsPairs:
+    def test_the_distortion_corrected_copy_wins(self) -> None:
+        """Siemens stores both, made at the same moment."""
+        plain = classic("t1_mprage_ND", AcquisitionTime="100000", ImageType=["ORIGINAL", "PRIMARY", "M", "ND"], **GRE)
+        kinds = ["ORIGINAL", "PRIMARY", "M", "DIS3D", "NORM"]
+        corrected = classic("t1_mprage", AcquisitionTime="100000", ImageType=kinds, **GRE)
+        assert match(plain + corrected).roles[Role.T1] == uid(corrected)
+
+    def test_a_fat_image_is_no_t1(self) -> None:
+        """Dixon stores four; the water image is the one."""
+        names = ("W", "F", "in", "opp")
+        images = {name: classic(f"t1_vibe_dixon_tra_KM_{name}", AcquisitionTime="100000", **GRE) for name in names}
+        found = match(everything(images))
+        assert found.roles == {Role.T1C: uid(images["W"])}
+
+    def test_phase_frames_beside_magnitude_ones_in_one_object(self) -> None:
+        """Philips enhanced: the kind of a frame is its ComplexImageComponent."""
+        ds = enhanced(ramp(4, 8, 8), [0, 1, 2, 3, 0, 1, 2, 3], description="AnatBrain_T1W3D")
+        for index, frame in enumerate(ds.PerFrameFunctionalGroupsSequence):
+            kind = Dataset()
+            kind.FrameType = ["ORIGINAL", "PRIMARY", "T1", "NONE"]
+            kind.ComplexImageComponent = "PHASE" if index < 4 else "MAGNITUDE"
+            frame.MRImageFrameTypeSequence = Sequence([kind])
+        report = match([ds]).series[0]
+        assert (report.role, report.usable, report.size) == (Role.T1, True, (8, 8, 4))
+
+    def test_field_maps_named_b0_are_no_diffusion(self) -> None:
+        """Philips' B0 map is a gradient echo."""
+        report = match(classic("B0 NS", Manufacturer="Philips", **GRE)).series[0]
+        assert report.role is None
+
+    def test_a_long_fmri_series_is_described_by_one_repeat(self) -> None:
+        """Its size and spacing, without working through all of its frames."""
+        series = []
+        for repeat in range(300):
+            series += classic("bold", volume=ramp(4, 2, 2), series_uid="1.2.9", TemporalPositionIdentifier=repeat)
+        report = match(series).series[0]
+        assert (report.role, report.frames, report.size) == (None, 1200, (2, 2, 4))
+
+
+def test_the_built_in_rules_survive_the_settings_file() -> None:
+    """What `match.py --rules` prints is what a site can start from."""
+    settings = parse_settings({"Matching": {"Rules": json.loads(json.dumps(as_settings()))}}).matching
+    assert settings.rules == DEFAULT_RULES

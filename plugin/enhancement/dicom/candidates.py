@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from enhancement.dicom.diffusion import plan_diffusion, plan_shells
 from enhancement.dicom.facts import SeriesFacts
+from enhancement.dicom.frames import Frame, frames_of
 from enhancement.dicom.geometry import Stack
 from enhancement.dicom.series import plan_frames
 from enhancement.errors import InputError
@@ -13,6 +15,8 @@ from enhancement.settings import Role
 
 # A series of more frames is no volume of ours (fMRI, perfusion); its geometry is not worked out.
 _MOST_FRAMES_PLANNED = 20_000
+# Of a series that plays no role, no more than one repeat is looked at beyond this.
+_MANY_FRAMES = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,8 @@ def plan(facts: SeriesFacts, role: Role | None) -> tuple[Stack | None, str]:
     """One volume of a series as its headers tell it, and why it cannot be read ("" if it can)."""
     if not facts.images:
         return None, "it holds no MR image"
+    if role is None and facts.frame_count > _MANY_FRAMES:
+        return _any_stack(frames_of(facts.one_repeat())), ""
     if facts.frame_count > _MOST_FRAMES_PLANNED:
         return None, f"it holds {facts.frame_count} frames"
     try:
@@ -53,13 +59,13 @@ def plan(facts: SeriesFacts, role: Role | None) -> tuple[Stack | None, str]:
             return plan_shells(facts.frames, [])[0].stacks[0], ""
         return plan_frames(facts.frames), ""
     except InputError as error:
-        return _any_stack(facts), f"{error.code}: {error.message.partition(': ')[2] or error.message}"
+        return _any_stack(facts.frames), f"{error.code}: {error.message.partition(': ')[2] or error.message}"
 
 
-def _any_stack(facts: SeriesFacts) -> Stack | None:
+def _any_stack(frames: Sequence[Frame]) -> Stack | None:
     """A volume of a series of several (fMRI, repeats), for its size and spacing."""
-    by_volume: dict[tuple[object, ...], list[object]] = {}
-    for frame in facts.frames:
+    by_volume: dict[tuple[object, ...], list[Frame]] = {}
+    for frame in frames:
         key = (
             frame.echo_time_ms,
             frame.repeat,
@@ -70,7 +76,7 @@ def _any_stack(facts: SeriesFacts) -> Stack | None:
         )
         by_volume.setdefault(key, []).append(frame)
     try:
-        return plan_frames(next(iter(by_volume.values())))  # type: ignore[arg-type]
+        return plan_frames(next(iter(by_volume.values()), []))
     except InputError:
         return None
 

@@ -45,7 +45,7 @@ _DERIVED = _type("DERIVED/SECONDARY")
 
 _T1 = (
     r"(?<![a-z0-9])(?:[23]d|ax|axi|axial|sag|cor|tra|trans|obl|iso|wip|ir|fl|gre|se|tse|fse|"
-    r"w)*t1(?![0-9])"
+    r"w)*t1(?!(?![23]d)[0-9])"
 )
 
 _T1_SEQUENCES = (
@@ -61,7 +61,7 @@ _VARIABLE_FLIP = (
 )
 _T2 = (
     r"(?<![a-z0-9])(?:[23]d|ax|axi|axial|sag|cor|tra|trans|obl|iso|wip|se|tse|fse|w|"
-    r"frfse)*t2(?![0-9*])"
+    r"frfse)*t2(?!(?![23]d)[0-9]|\*)"
 )
 
 _FLAIR = r"flair|dark ?fluid|\bda ?fl\b|\bt2 ?\w* ?tirm\b|\btirm\b|\bt2fl\w*|\bfluid ?att\w*"
@@ -93,7 +93,7 @@ _EXCLUDE = (
     ),
     _rule(
         "reformat or projection",
-        _type("MPR/REFORMATTED/PROJECTION IMAGE/MIP/MNIP/MIN_IP/CSA MPR/VOLREN/THICKMPR/MINIP/AVERAGE/CPR"),
+        _type("MPR/REFORMATTED/PROJECTION IMAGE/MIP/MNIP/MIN_IP/CSA MPR/VOLREN/THICKMPR/MINIP/CPR"),
     ),
     _rule(
         "reformat or projection",
@@ -103,6 +103,14 @@ _EXCLUDE = (
         ),
     ),
     _rule("reformat or projection", _is(r"\bmpr\b|\brecon\w*\b"), _DERIVED, none=(_is(r"\brms\b|vnav"),)),
+    _rule("fat or opposed-phase image", _type("FAT/IN_PHASE/OUT_PHASE/OPP_PHASE/FAT_FRACTION/OPPOSED_PHASE")),
+    _rule(
+        "fat or opposed-phase image",
+        _is(
+            r"\b(?:m?dixon|ideal|flex|lava)\w*\b.*\b(?:f|fat(?! ?s)|in|opp|out|ip|op)\b|"
+            r"\b(?:in|out|opp)(?: of)? ?phase\b"
+        ),
+    ),
     _rule("subtraction", _type("SUBTRACTION/SUB/SUBTRACT")),
     _rule(
         "subtraction",
@@ -135,7 +143,7 @@ _EXCLUDE = (
     _rule(
         "functional MRI or its reference",
         _is(
-            r"\bbold|\bf ?mri\b|\brs ?f|\bfunc\b|functional|\brest\b|\bresting|\btask\b|\bep ?2d ?fid|"
+            r"\bbold|\bf ?mri\b|\brs ?f|\bfunc\b|functional|\brest\d*\b|\bfc ?mri|\bresting|\btask\b|\bep ?2d ?fid|"
             r"\bepfid|\bsb ?ref\b|\bfinger|\bmotor\b|\btapping|\blanguage\b|\bt ?map\b|\bspm\b|"
             r"\bepi ?(?:rest|func)|\bret ?ino|\bglm\b"
         ),
@@ -143,11 +151,12 @@ _EXCLUDE = (
     _rule(
         "field map",
         _is(
-            r"\bfield ?map|\bfieldmap\w*|\bfmap|\bfmri?_?b0|\bb0 ?map|\bb1 ?\+? ?map|\bb1\b|\bgre ?field|"
+            r"\bfield ?map|\bfieldmap\w*|\bfmap|\bfmri?_?b0|b0 ?map|\bb1 ?\+? ?map|\bb1\b|\bgre ?field|"
             r"field ?mapping|\btopup|distort|\b(?:spin ?echo|se) ?field ?map|\bse ?fm\b|\bshim|\btfl ?b1|"
             r"\bb0 ?field|\bafi\b|\bdream\b"
         ),
     ),
+    _rule("field map", _is(r"^(?:wip )?b0\b"), none=(_DIFFUSION, _is(_DWI))),
     _rule(
         "phase or complex image",
         _type("P/PHASE/PHASE MAP/PHASE_MAP/IMAGINARY/PHASE_FFE/PHASE_SE/VELOCITY/B0 MAP/B0/B1/FFE_B1/I/I_FFE"),
@@ -212,7 +221,7 @@ _EXCLUDE = (
         _is(
             r"\bscreen ?(?:save|shot|cap)\w*|\breport\b|\bphoenix|\bsummary\b|\bkey ?images?\b|"
             r"\bdose\b|\bresults?\b|\bpostprocess|\bseg(?:mentation)?\b|\boverlay\b|"
-            r"\bfusion\b|\bbrainlab\b|\bstealth ?seg"
+            r"\bfusion\b"
         ),
     ),
     _rule(
@@ -263,7 +272,7 @@ _EXCLUDE = (
             r"\bneuro ?melanin|\bwhite matter null|\bcsfn\b|\bt2 ?prep|\bpd\b|\bpdw?\w*|\bproton|"
             r"\bdensity|\bute\b|\bpetra\b|\bzte\b|\bbone\b"
         ),
-        none=(_is(_T1), _is(_DWI)),
+        none=(_is(_T1), _is(_T2), _is(_DWI)),
     ),
     _rule(
         "echo-planar without diffusion",

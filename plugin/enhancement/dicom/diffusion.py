@@ -20,6 +20,7 @@ from enhancement.dicom.frames import Frame, frames_of, normal_of
 from enhancement.dicom.geometry import Stack, series_uid, stack_frames
 from enhancement.dicom.headers import items, number, text
 from enhancement.dicom.pixels import read_planes
+from enhancement.dicom.private_tags import vendor_of
 from enhancement.dicom.series import SeriesVolume, SourceSlice, magnitude, read_series, source_slices
 from enhancement.errors import DiffusionInputError, InputError
 
@@ -139,7 +140,9 @@ def plan_shells(frames: Sequence[Frame], notes: list[str]) -> tuple[Shell, ...]:
         if b > 0 and len(found) > 1:
             notes.append(f"b = {b:g}: the scanner's trace image is taken, its directions are not mixed in")
         stacks = _volumes(wanted, notes, b)
-        if kind == "directions" and b > 0 and len(stacks) < _FEWEST_DIRECTIONS:
+        if kind == "directions" and b > 0 and len(stacks) == 1 and _may_be_unmarked_trace(stacks[0].frames[0]):
+            notes.append(f"b = {b:g}: one volume with a gradient, taken for the trace image")
+        elif kind == "directions" and b > 0 and len(stacks) < _FEWEST_DIRECTIONS:
             what = f"at least {_FEWEST_DIRECTIONS} directions or a trace image are needed, found {len(stacks)}"
             notes.append(f"b = {b:g} left out: {what}")
             continue
@@ -147,6 +150,11 @@ def plan_shells(frames: Sequence[Frame], notes: list[str]) -> tuple[Shell, ...]:
     if not shells:
         raise _refused(frames, "TOO_FEW_DIRECTIONS", "; ".join(notes))
     return tuple(shells)
+
+
+def _may_be_unmarked_trace(frame: Frame) -> bool:
+    """GE leaves the last direction's gradient in the header of its combined image."""
+    return frame.directionality != "DIRECTIONAL" and vendor_of(frame.header) == "ge"
 
 
 def _refused(frames: Sequence[Frame], code: str, what: str) -> DiffusionInputError:

@@ -23,7 +23,7 @@ from functools import cached_property
 from pydicom.dataset import Dataset
 
 from enhancement.dicom.diffusion import is_map, reported_b_values
-from enhancement.dicom.frames import Frame, component_of, count_frames, frames_of, is_image
+from enhancement.dicom.frames import MR_IMAGE, Frame, component_of, count_frames, frame_type, frames_of, is_image
 from enhancement.dicom.headers import items, number, seconds_of_day, text, texts, walk_groups
 from enhancement.dicom.private_tags import vendor_of
 from enhancement.dicom.provenance import SOFTWARE
@@ -32,6 +32,8 @@ from enhancement.dicom.words import contrast_mark, found_in
 _DIFFUSION_NAME = (
     r"\bdwi|\bdti|diff(?!er)|difus|\bdw\b|\bd ?mri|hardi|\bnoddi|\bdsi\b|tensor|tracew?\b|\bresolve\b|\bivim\b|\bdki\b"
 )
+# Frames of one object that are asked for their kind; magnitude and phase alternate or come in halves.
+_FRAMES_LOOKED_AT = 400
 _ALIASES = {
     "EchoTime": ("EffectiveEchoTime",),
     "InversionTime": ("InversionTimes",),
@@ -66,6 +68,14 @@ class SeriesFacts:
         """All planes."""
         return frames_of(self.images)
 
+    def one_repeat(self) -> list[Dataset]:
+        """The images of the same time point and echo as the first: one volume of a long fMRI series."""
+        if text(self.first, "SOPClassUID") != MR_IMAGE:
+            return [self.first]
+        keywords = ("TemporalPositionIdentifier", "AcquisitionNumber", "EchoTime")
+        wanted = [text(self.first, keyword) for keyword in keywords]
+        return [ds for ds in self.images if [text(ds, keyword) for keyword in keywords] == wanted]
+
     @cached_property
     def frame_count(self) -> int:
         """Number of stored frames: a mosaic is one."""
@@ -98,12 +108,17 @@ class SeriesFacts:
 
     @cached_property
     def image_type(self) -> tuple[str, ...]:
-        """Image Type, in upper case, and the Frame Type of an enhanced object's first frame."""
+        """Image Type in upper case; of an enhanced object also the Frame Type of its first plain frame."""
         found = [value.upper() for value in texts(self.first, "ImageType")]
-        for group in walk_groups(self.first, 0):
-            for item in items(group, "MRImageFrameTypeSequence"):
-                found += [value.upper() for value in texts(item, "FrameType")]
+        found += [value.upper() for value in self._plain_frame_type()]
         return tuple(dict.fromkeys(found))
+
+    def _plain_frame_type(self) -> tuple[str, ...]:
+        """Frame Type of the first magnitude frame that is no map: Philips mixes phase and maps in."""
+        if not self.images or text(self.first, "SOPClassUID") == MR_IMAGE:
+            return ()
+        kinds = [frame_type(self.first, index) for index in range(min(count_frames(self.first), _FRAMES_LOOKED_AT))]
+        return next((kind for kind in kinds if component_of(kind) == "M" and not is_map(kind)), kinds[0])
 
     @cached_property
     def is_diffusion(self) -> bool:
@@ -116,7 +131,8 @@ class SeriesFacts:
             return True
         weighted = max((frame.b_value or 0.0 for frame in self.frames), default=0.0) >= 50.0
         if weighted:  # GE leaves numbers in its private place on FLAIR and others
-            return self.vendor != "ge" or named or "EP" in self.values("ScanningSequence")
+            sequence = self.values("ScanningSequence")
+            return self.vendor != "ge" or named or ("EP" in sequence and "GR" not in sequence)
         return named and any(frame.b_value is not None for frame in self.frames)
 
     @cached_property

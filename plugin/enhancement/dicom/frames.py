@@ -19,6 +19,7 @@ from enhancement.dicom import private_tags
 from enhancement.dicom.headers import integer, items, number, numbers, seconds_of_day, text, texts, walk_groups
 
 Vector = tuple[float, ...]
+Kinds = tuple[str, ...]
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -146,7 +147,7 @@ def _classic_frame(ds: Dataset, private: private_tags.PrivateBlocks) -> Frame:
         intercept=_or(number(ds, "RescaleIntercept"), 0.0),
         b_value=b_value,
         gradient=gradient,
-        directionality=text(ds, "DiffusionDirectionality").upper(),
+        directionality=text(ds, "DiffusionDirectionality").upper() or private_tags.directionality(private, gradient),
         echo_time_ms=number(ds, "EchoTime"),
         acquired_s=seconds_of_day(text(ds, "AcquisitionTime") or text(ds, "AcquisitionDateTime")),
         repeat=integer(ds, "TemporalPositionIdentifier"),
@@ -214,10 +215,21 @@ def _enhanced_frame(ds: Dataset, index: int) -> Frame:
         acquired_s=seconds_of_day(text(content, "FrameAcquisitionDateTime") or text(ds, "AcquisitionDateTime")),
         repeat=integer(content, "TemporalPositionIndex"),
         acquisition_number=integer(content, "FrameAcquisitionNumber") or integer(ds, "AcquisitionNumber"),
-        image_type=groups.texts("MRImageFrameTypeSequence", "FrameType") or texts(ds, "ImageType"),
+        image_type=_frame_type(groups),
         stack_id=text(content, "StackID"),
         instance_number=integer(ds, "InstanceNumber") or 0,
     )
+
+
+def frame_type(ds: Dataset, index: int) -> Kinds:
+    """Frame Type of one frame of an enhanced object (`index` from 0), with P, R or I where it is not magnitude."""
+    return _frame_type(_Groups(ds, index))
+
+
+def _frame_type(groups: _Groups) -> Kinds:
+    kinds = groups.texts("MRImageFrameTypeSequence", "FrameType") or texts(groups.ds, "ImageType")
+    component = groups.text("MRImageFrameTypeSequence", "ComplexImageComponent").upper()
+    return (*kinds, component[:1]) if component in ("PHASE", "REAL", "IMAGINARY") else kinds
 
 
 def _enhanced_diffusion(groups: _Groups) -> tuple[float | None, Vector, str]:

@@ -189,6 +189,17 @@ def ge_component(private: PrivateBlocks) -> tuple[str, ...]:
     return ({1: "P", 2: "R", 3: "I"}.get(int(found[0]), "M"),) if found and found[0] in (1, 2, 3) else ()
 
 
+def directionality(private: PrivateBlocks, gradient: tuple[float, ...]) -> str:
+    """DIRECTIONAL, ISOTROPIC or NONE where Siemens or Philips say so in private; "" elsewhere."""
+    said = str(private.value(0x0019, "SIEMENS MR HEADER", 0x0D) or "").strip().upper()
+    if said in ("DIRECTIONAL", "ISOTROPIC", "NONE"):
+        return said
+    # Philips: I is the isotropic image, but b = 0 images have it too; a gradient says more
+    if any(gradient):
+        return ""
+    return "ISOTROPIC" if private.value(0x2001, "Philips Imaging DD 001", 0x04) in ("I", b"I ") else ""
+
+
 def mosaic_count(private: PrivateBlocks) -> int | None:
     """Number of slices tiled into one Siemens mosaic, or None where the image is not one."""
     found = private.numbers(0x0019, "SIEMENS MR HEADER", 0x0A) or private.csa("NumberOfImagesInMosaic")

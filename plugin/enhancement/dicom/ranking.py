@@ -1,8 +1,9 @@
 """Which of several series for one role is taken, by stated criteria, and why the others are not.
 
-In order: readable as a whole volume; original over derived; for T1 gradient echo over spin echo (what the
-network was made for); 3D over 2D; covers the head; thinner slices; larger coverage; finer in plane; acquired
-later, as a repeat replaces what it repeats. What is equal in all of these is ambiguous.
+In order: readable as a whole volume; for T1 gradient echo over spin echo (what the network was made for);
+original over derived; 3D over 2D; covers the head; thinner slices; larger coverage; finer in plane; corrected
+by the scanner for distortion, for its coils; acquired later, as a repeat replaces what it repeats. What is
+equal in all of these is ambiguous.
 """
 
 from __future__ import annotations
@@ -66,6 +67,18 @@ def _clinical_b(candidate: Candidate) -> float:
     return -abs(highest - 1000.0)
 
 
+def _undistorted(candidate: Candidate) -> float:
+    """Siemens stores a series with and without distortion correction, at the same time."""
+    kinds = candidate.facts.image_type
+    return 1.0 if "DIS3D" in kinds else 0.5 if "DIS2D" in kinds else 0.0
+
+
+def _normalised(candidate: Candidate) -> float:
+    """Corrected for the receive coils by the scanner (Siemens NORM, GE PURE)."""
+    corrected = "NORM" in candidate.facts.image_type or candidate.facts.series_description.startswith(("PU:", "SCIC:"))
+    return 1.0 if corrected else 0.0
+
+
 _READABLE = Criterion("readable", lambda candidate: float(candidate.usable))
 _COMMON = (
     Criterion("original rather than derived", _original),
@@ -78,8 +91,12 @@ _COMMON = (
 _LATER = Criterion(
     "later repeat", lambda candidate: -1.0 if candidate.facts.acquired_s is None else candidate.facts.acquired_s
 )
-_OF_T1 = (_READABLE, Criterion("gradient echo", _gradient_echo), *_COMMON, _LATER)
-_OF_OTHERS = (_READABLE, Criterion("without contrast agent", _without_agent), *_COMMON, _LATER)
+_CORRECTED = (
+    Criterion("corrected for distortion", _undistorted),
+    Criterion("corrected for the coils", _normalised),
+)
+_OF_T1 = (_READABLE, Criterion("gradient echo", _gradient_echo), *_COMMON, *_CORRECTED, _LATER)
+_OF_OTHERS = (_READABLE, Criterion("without contrast agent", _without_agent), *_COMMON, *_CORRECTED, _LATER)
 _OF_DWI = (
     _READABLE,
     Criterion("b-value near 1000", _clinical_b, 250.0),
