@@ -1,10 +1,7 @@
 """Measure a model: the papers' tables on simulated and real cases, null cases, ensemble, brain extractor, ablations.
 
-Each sub-command writes report.md, figures and JSON to --output. Examples:
-
-    evaluate.py cohort --model model_weights/t1c-pro --output runs/cohort
-    evaluate.py real CASE_FOLDER... --model model_weights/t1c-pro --label 3 --output runs/real
-    evaluate.py null --patients 10 --output runs/null
+Each sub-command writes report.md, figures and JSON to --output, as in
+evaluate.py real CASE_FOLDER... --model model_weights/t1c-pro --label 3 --output runs/real
 """
 
 import sys
@@ -22,6 +19,7 @@ Model = Annotated[Path, typer.Option(help="model folder")]
 Folds = Annotated[int, typer.Option(help="folds of the ensemble to use", min=1, max=5)]
 Mirrorings = Annotated[int, typer.Option(help="mirrorings of each fold: 1, 2, 4 or 8")]
 Patients = Annotated[int, typer.Option(help="simulated patients", min=1)]
+Keep = Annotated[Path | None, typer.Option(help="folder to keep simulated patients in, 200 MB each")]
 Steps = Annotated[int, typer.Option(help="training steps of each point")]
 Data = Annotated[Path | None, typer.Option(help="simulator cache to train from")]
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -32,12 +30,13 @@ PRO, BRAIN = WEIGHTS / "t1c-pro", WEIGHTS / "brain"
 def cohort(output: Output, model: Model = PRO, cases: Annotated[int, typer.Option(help="patients")] = 79,
            first_seed: Annotated[int, typer.Option(help="of the test patients; from 900000 on")] = 900_000,
            folds: Folds = 5, mirrorings: Mirrorings = 8,
-           figures: Annotated[int, typer.Option(help="sheets of the first N patients")] = 10) -> None:  # fmt: skip
+           figures: Annotated[int, typer.Option(help="sheets of the first N patients")] = 10, keep: Keep = None,
+           quick: Annotated[bool, typer.Option(help="read T1c and T1c-pro only")] = False) -> None:  # fmt: skip
     """Tables 4 and 5 of Bone 2022 on simulated patients; goes on where it was stopped."""
     from evaluation.studies import cohort_study
 
     cohort_study(output, model, cases=cases, first_seed=first_seed, folds=folds, mirrorings=mirrorings,
-                 figures=figures, report=typer.echo)  # fmt: skip
+                 figures=figures, kept=keep, quick=quick, report=typer.echo)  # fmt: skip
 
 
 @app.command()
@@ -54,11 +53,12 @@ def real(folders: list[Path], output: Output, model: Model = PRO, brain: Model =
 
 @app.command()
 def null(output: Output, model: Model = PRO, patients: Patients = 10, folds: Folds = 5,
-         mirrorings: Mirrorings = 8) -> None:  # fmt: skip
+         mirrorings: Mirrorings = 8, keep: Keep = None) -> None:  # fmt: skip
     """False enhancement where nothing may enhance."""
     from evaluation.studies import null_study
 
-    null_study(output, model, patients=patients, folds=folds, mirrorings=mirrorings, report=typer.echo)
+    null_study(output, model, patients=patients, folds=folds, mirrorings=mirrorings, kept=keep,
+               report=typer.echo)  # fmt: skip
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from evaluation.detection import Lesion
 from evaluation.regions import Mask, Regions, Spacing, Volume, dilate, find_regions
 from simulation.layers import Label
 from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient
+from training.simulated import focal_target
 
 #: Simulated patients of this seed and above are for evaluation; training never draws them.
 FIRST_TEST_SEED = 900_000
@@ -45,6 +47,8 @@ class Case:
         Normal structures that the reader knows by their place: in simulated cases the choroid plexus and 2 mm around.
     targets : {k: (z, y, x)}
         Noise-free T1c at k times the dose, in units of the T1c; 0 is without agent. Empty in real cases.
+    focal : (z, y, x), optional
+        Noise-free T1c where what enhances has four times the dose and calm brain its own: what t1c-pro is trained for.
     facts : mapping
         JSON-ready: seed, protocol.
     """
@@ -58,6 +62,7 @@ class Case:
     enhancing: Mask | None = None
     known: Mask | None = None
     targets: Mapping[float, Volume] = field(default_factory=dict)
+    focal: Volume | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -73,9 +78,36 @@ class Case:
         return self.targets.get(float(dose_factor))
 
 
-def simulated_case(seed: int, *, config: PatientConfig | None = None) -> Case:
-    """Simulate a patient and describe it as a case."""
-    return from_patient(simulate_patient(seed, config=config))
+def simulated_case(seed: int, *, config: PatientConfig | None = None, folder: Path | None = None) -> Case:
+    """Simulate a patient and describe it as a case; see `stored_patient`."""
+    return from_patient(stored_patient(seed, config=config, folder=folder))
+
+
+def stored_patient(
+    seed: int, *, config: PatientConfig | None = None, folder: Path | None = None, name: str = ""
+) -> SimulatedPatient:
+    """Simulate a patient, or read it where an earlier run has left it.
+
+    Parameters
+    ----------
+    seed : int
+    config : PatientConfig, optional
+    folder : Path, optional
+        Where patients are kept (200 MB each), to measure several models on the same ones.
+    name : str
+        Of the configuration, for the file's name.
+    """
+    if folder is None:
+        return simulate_patient(seed, config=config)
+    path = folder / f"{seed}{name}.npz"
+    if path.is_file():
+        return SimulatedPatient.load(path)
+    patient = simulate_patient(seed, config=config)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"part-{path.name}")
+    patient.save(partial)
+    partial.replace(path)
+    return patient
 
 
 def from_patient(patient: SimulatedPatient) -> Case:
@@ -99,6 +131,7 @@ def from_patient(patient: SimulatedPatient) -> Case:
         enhancing=patient.concentration_mm > _ENHANCING_MM,
         known=dilate(labels == Label.PLEXUS, 2.0, (1.0, 1.0, 1.0)),
         targets={0.0: patient.t1_clean, **{float(k): volume for k, volume in patient.t1c_k.items()}},
+        focal=focal_target(patient.t1c_k[1.0], patient.t1_clean, labels, patient.brain),
         facts={"seed": patient.meta["seed"], "protocol": patient.meta["protocol"], "lesions": patient.meta["lesions"]},
     )
 

@@ -37,6 +37,10 @@ class ImageResult:
         Dose factor by the two signal equations; `k_eff_simulated` by the case's own simulated doses.
     noise : float
         `white_matter_noise`.
+    fidelity, fidelity_scaled, fidelity_focal : Fidelity
+        Against the physical image at the higher dose, as it is; against the same with the image brought to its
+        level by one factor (the median ratio in calm tissue: a window, for MR has no unit); and against the focal
+        target, where only what enhances has the higher dose and calm brain its own.
     marks : tuple of Detection
         All marks down to `FROC_REACH` of the threshold.
     """
@@ -50,7 +54,9 @@ class ImageResult:
     glow: Glow | None
     edge: Edge | None
     fidelity: Fidelity | None
-    reading: Reading
+    fidelity_scaled: Fidelity | None
+    fidelity_focal: Fidelity | None
+    reading: Reading | None
     marks: tuple[Detection, ...] = field(default=(), repr=False)
 
     def flat(self) -> dict[str, float]:
@@ -67,6 +73,8 @@ class ImageResult:
             "glow": self.glow,
             "edge": self.edge,
             "fidelity": self.fidelity,
+            "fidelity_scaled": self.fidelity_scaled,
+            "fidelity_focal": self.fidelity_focal,
         }
         for name, part in parts.items():
             if part is not None:
@@ -75,7 +83,13 @@ class ImageResult:
 
 
 def measure(
-    case: Case, image: Volume, *, dose_factor: float = 4.0, reader: ReaderSettings | None = None
+    case: Case,
+    image: Volume,
+    *,
+    dose_factor: float = 4.0,
+    reader: ReaderSettings | None = None,
+    read: bool = True,
+    with_ssim: bool = True,
 ) -> ImageResult:
     """Measure an image of a case.
 
@@ -87,15 +101,18 @@ def measure(
     dose_factor : float
         Which simulated dose is the reference of fidelity.
     reader : ReaderSettings, optional
+    read, with_ssim : bool
+        Whether to have the lesions read, and SSIM; both take seconds.
     """
     regions = case.regions
-    marks = tuple(_marks(case, image, reader or ReaderSettings()))
+    marks = tuple(_marks(case, image, reader or ReaderSettings())) if read else ()
     gain = common_gain(case.t1, case.t1c, regions.tissue)
     before = case.t1 * np.float32(gain)
     roi = white = None
     if regions.lesion.any():
         roi = contrast(image, regions.lesion, regions.roi, before=before)
         white = contrast(image, regions.lesion, regions.white, before=before)
+    reference = case.reference(dose_factor)
     spgr, inversion = _equivalent_doses(case, image, before)
     return ImageResult(
         roi=roi,
@@ -106,8 +123,10 @@ def measure(
         noise=white_matter_noise(image, regions.white),
         glow=glow(image, case.t1c, regions.tissue, case.spacing_zyx_mm),
         edge=_edge(case, image),
-        fidelity=_fidelity(case, image, dose_factor),
-        reading=pair(marks, case.lesions),
+        fidelity=_fidelity(case, image, reference, with_ssim),
+        fidelity_scaled=_fidelity(case, _at_the_level_of(reference, case, image), reference, with_ssim),
+        fidelity_focal=_fidelity(case, image, case.focal, with_ssim),
+        reading=pair(marks, case.lesions) if read else None,
         marks=marks,
     )
 
@@ -147,8 +166,13 @@ def _simulated_dose(case: Case, image: Volume) -> float:
     return float(np.interp(float(image[lesion].mean()), means, doses))
 
 
-def _fidelity(case: Case, image: Volume, dose_factor: float) -> Fidelity | None:
-    reference = case.reference(dose_factor)
+def _at_the_level_of(reference: Volume | None, case: Case, image: Volume) -> Volume:
+    if reference is None:
+        return image
+    return image * np.float32(common_gain(image, reference, case.regions.tissue))
+
+
+def _fidelity(case: Case, image: Volume, reference: Volume | None, with_ssim: bool) -> Fidelity | None:
     if reference is None:
         return None
     scale = brain_statistics(case.t1c, case.brain)
@@ -157,4 +181,4 @@ def _fidelity(case: Case, image: Volume, dose_factor: float) -> Fidelity | None:
         z = (volume - scale.mean) / scale.sd
         return ((z - UNIT_Z[0]) / (UNIT_Z[1] - UNIT_Z[0])).astype(np.float32)
 
-    return fidelity(unit(image), unit(reference), case.brain, case.regions.lesion)
+    return fidelity(unit(image), unit(reference), case.brain, case.regions.lesion, with_ssim=with_ssim)

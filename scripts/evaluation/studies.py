@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import SimpleITK as sitk
 
 from evaluation import ablation, brain_study, ensemble_study, nulls, real, sheets, tables
 from evaluation.ablation import Study
-from evaluation.cases import Case
+from evaluation.cases import Case, simulated_case
 from evaluation.cohort import evaluate_case, run_cohort, write_json
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.reader import Detection, ReaderSettings
@@ -27,7 +28,17 @@ where [0, 1] is a z-score of -3 to 12 of the T1c. SSIM: 3D, Gaussian sigma 1.5, 
 
 
 def cohort_study(
-    output: Path, model: Path, *, cases: int, first_seed: int, folds: int, mirrorings: int, figures: int, report: Report
+    output: Path,
+    model: Path,
+    *,
+    cases: int,
+    first_seed: int,
+    folds: int,
+    mirrorings: int,
+    figures: int,
+    kept: Path | None = None,
+    quick: bool = False,
+    report: Report,
 ) -> None:
     """The paper's tables 4 and 5 on simulated patients."""
     enhancer = Enhancer(model, folds=folds, mirrorings=mirrorings)
@@ -36,7 +47,10 @@ def cohort_study(
         if case.facts["seed"] < first_seed + figures:
             sheets.sheet(case, enhanced.image, output / "sheets" / f"{case.name}.png")
 
-    records = run_cohort(enhancer, output / "cases", cases=cases, first_seed=first_seed, look=look, report=report)
+    records = run_cohort(
+        enhancer, output / "cases", cases=cases, first_seed=first_seed, look=look, report=report, quick=quick,
+        make=partial(simulated_case, folder=kept),
+    )  # fmt: skip
     result = tables.summary(records) | {
         "model": enhancer.model.manifest.name,
         "digest": enhancer.model.digest,
@@ -111,10 +125,12 @@ def write_real_report(output: Path) -> None:
                  ("All cases", both), *parts)  # fmt: skip
 
 
-def null_study(output: Path, model: Path, *, patients: int, folds: int, mirrorings: int, report: Report) -> None:
+def null_study(
+    output: Path, model: Path, *, patients: int, folds: int, mirrorings: int, kept: Path | None, report: Report
+) -> None:
     """What must not be enhanced."""
     results = nulls.run_nulls(output / "cases", model, patients=patients, folds=folds, mirrorings=mirrorings,
-                              report=report)  # fmt: skip
+                              kept=kept, report=report)  # fmt: skip
     summary = nulls.null_summary(results)
     write_json(output / "null.json", summary)
     write_report(output, "Null cases", str(nulls.__doc__), ("False enhancement", nulls.null_table(summary)))

@@ -34,6 +34,11 @@ MEASURES: tuple[tuple[str, str, float, int], ...] = (
     ("fidelity.psnr_brain_own_peak", "PSNR brain, own peak, dB", 1, 2),
     ("fidelity.ssim_brain", "SSIM brain %", 100, 2),
     ("fidelity.ssim_volume", "SSIM volume %", 100, 2),
+    ("fidelity_scaled.psnr_brain", "PSNR brain, one factor, dB", 1, 2),
+    ("fidelity_scaled.ssim_brain", "SSIM brain, one factor, %", 100, 2),
+    ("fidelity_focal.psnr_brain", "PSNR brain, focal target, dB", 1, 2),
+    ("fidelity_focal.ssim_brain", "SSIM brain, focal target, %", 100, 2),
+    ("fidelity_focal.lesion_l2", "lesion L2 x 1e-4, focal target", 1e4, 1),
     ("fidelity.l2", "L2 x 1e-5", 1e5, 1),
     ("fidelity.lesion_l2", "lesion L2 x 1e-4", 1e4, 1),
 )
@@ -46,16 +51,18 @@ def summary(records: Records, *, images: Sequence[str] = IMAGES, threshold: floa
     plain = readings(records, "T1c")
     for image in images:
         result["images"][image] = {name: _moments(records, image, name) for name, *_ in MEASURES}
+        if image != "T1c":
+            result["gains"][image] = _gains(records, image)
         read = readings(records, image)
+        if len(read) < len(plain):
+            continue
         result["froc"][image] = asdict(froc(read))
         result["detection"][image] = {}
         for size, low, high in SIZE_SETS:
             count: Detectability = detectability(read, threshold=threshold, from_mm=low, below_mm=high)
             against: Comparison = compare(plain, read, threshold=threshold, from_mm=low, below_mm=high)
             result["detection"][image][size] = asdict(count) | {"against_t1c": asdict(against)}
-        if image != "T1c":
-            result["gains"][image] = _gains(records, image)
-    result["equal_false_positives"] = _equal_false_positives(records, images, threshold)
+    result["equal_false_positives"] = _equal_false_positives(records, tuple(result["froc"]), threshold)
     return result
 
 

@@ -19,7 +19,7 @@ from evaluation.detection import Lesion
 from evaluation.enhancing import Enhancer
 from evaluation.ensemble_study import area_under_curve
 from evaluation.images import measure
-from evaluation.nulls import false_enhancement, null_summary, null_table
+from evaluation.nulls import false_enhancement, null_summary, null_table, shifted
 from evaluation.regions import find_regions
 from evaluation.sheets import froc_figure, sheet
 
@@ -138,6 +138,15 @@ class TestCohort:
         assert len(readings(records, "T1c-pro")) == 2
         assert np.isfinite(values(records, "T1c", "noise")).all()
 
+    def test_a_quick_run_reads_two_images(self, model: Path, tmp_path: Path) -> None:
+        """The others keep their contrast and fidelity, and have no row in the detection table."""
+        enhancer = Enhancer(model, folds=1, mirrorings=1)
+        records = run_cohort(enhancer, tmp_path, cases=1, first_seed=5, make=make_case, quick=True)
+        result = tables.summary(records)
+        assert set(result["detection"]) == {"T1c", "T1c-pro"}
+        assert result["images"]["closed form"]["fidelity.ssim_brain"]["n"] == 1
+        assert result["images"]["smoothed T1c"]["fidelity.ssim_brain"]["n"] == 0
+
     def test_a_record_of_another_model_is_not_taken(self, tmp_path: Path) -> None:
         """Identity is the model's digest and the number of predictions."""
         write_json(tmp_path / "1.json", {"identity": {"model": "a", "predictions": 5}})
@@ -159,6 +168,16 @@ class TestCohort:
 
 
 class TestNulls:
+    def test_a_shift_moves_all_but_the_t1c(self, case: Case) -> None:
+        """3 mm in some direction; none for 0 mm."""
+        moved = shifted(case, 3.0, seed=1)
+        assert np.array_equal(moved.t1c, case.t1c)
+        centre = np.array(ndimage.center_of_mass(np.maximum(case.t1, 0)))
+        assert np.linalg.norm(np.array(ndimage.center_of_mass(np.maximum(moved.t1, 0))) - centre) == pytest.approx(
+            3, abs=0.3
+        )
+        assert shifted(case, 0.0, seed=1) is case
+
     def test_the_truth_has_no_false_enhancement(self, case: Case) -> None:
         """Neither has the truth with a brighter lesion: that takes up agent."""
         truth = case.targets[4.0]
