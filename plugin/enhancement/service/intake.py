@@ -136,7 +136,7 @@ class Intake:
             self._refuse(arrival, recipe, seen, error)
             self._remember(arrival.study_id, seen)
             return False
-        if missing and not study.match.roles and arrival.priority is not Priority.MANUAL:
+        if missing and not chosen_series(study.match) and arrival.priority is not Priority.MANUAL:
             # Nothing of what we work on is in the study: a chest film must not become a row in the list of jobs.
             self._ledger.inbox.done(arrival)
         elif missing is not None:

@@ -1,0 +1,1 @@
+"""What the plugin costs the archive that it lives in."""
