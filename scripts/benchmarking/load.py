@@ -27,10 +27,8 @@ def make_series(instances: int, seed: int) -> list[Dataset]:
         ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, generate_uid()
-        ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = (
-            MRImageStorage,
-            ds.SOPInstanceUID,
-        )
+        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.InstanceNumber = study, series, number
         ds.PatientID, ds.PatientName, ds.Modality = f"LOAD{seed}", "Load", "MR"
         ds.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]

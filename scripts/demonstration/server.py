@@ -83,6 +83,10 @@ class OrthancServer:
         """The JSON answer of a GET."""
         return self._http.get(path).raise_for_status().json()
 
+    def post(self, path: str, body: Any) -> Any:
+        """The JSON answer of a POST of JSON."""
+        return self._http.post(path, json=body).raise_for_status().json()
+
     def file(self, instance_id: str) -> bytes:
         """One stored instance as the DICOM file that it is."""
         return self._http.get(f"/instances/{instance_id}/file").raise_for_status().content
