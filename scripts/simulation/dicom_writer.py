@@ -22,7 +22,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from enhancement.dicom.identity import digest_uid
 from enhancement.dicom.plane import planes
 from enhancement.dicom.source_header import decimal
-from simulation.vendors import MAKERS, PROTOCOL, Maker, Vendor, contrast_of
+from simulation.vendors import MAKERS, PROTOCOL, THICK_SLICES_MM, Maker, Vendor, contrast_of
 
 LARGEST_STORED = 4095
 """Scanners store 12 bits."""
@@ -47,6 +47,8 @@ class SeriesPlan:
         DICOM keyword to number: RepetitionTime, EchoTime, InversionTime (ms), FlipAngle (degrees), ...
     keep_numbers : bool
         Store intensities as they are (rounded) instead of stretching them over 12 bits.
+    two_d : bool, optional
+        Whether it was acquired slice by slice; by the thickness of the slices if not given.
     """
 
     role: str
@@ -56,6 +58,7 @@ class SeriesPlan:
     description: str | None = None
     protocol: Mapping[str, float] = field(default_factory=dict)
     keep_numbers: bool = False
+    two_d: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,8 @@ def _write_equipment(ds: Dataset, plan: StudyPlan, maker: Maker) -> None:
 
 def _write_sequence(ds: Dataset, item: SeriesPlan, vendor: Vendor) -> None:
     image = item.volumes[0]
-    key, contrast = contrast_of(vendor, item.role, image.GetDirection()[2::3], image.GetSpacing()[2])
+    two_d = image.GetSpacing()[2] > THICK_SLICES_MM if item.two_d is None else item.two_d
+    key, contrast = contrast_of(vendor, item.role, image.GetDirection()[2::3], two_d=two_d)
     ds.SeriesDescription = item.description or contrast.description
     ds.ProtocolName = ds.SeriesDescription
     ds.ImageType = list(contrast.image_type)

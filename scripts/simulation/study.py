@@ -97,7 +97,9 @@ class Simulated:
     facts: dict[str, Any]
 
 
-def simulate(folder: Path, spec: StudySpec, report: Report | None = None) -> Simulated:
+def simulate(
+    folder: Path, spec: StudySpec, report: Report | None = None, *, drawn: tuple[int, Scene] | None = None
+) -> Simulated:
     """Draw a patient, acquire every series, and write DICOM and truth.
 
     Parameters
@@ -105,6 +107,10 @@ def simulate(folder: Path, spec: StudySpec, report: Report | None = None) -> Sim
     folder : Path
         Gets one sub-folder per series and `truth/`: `labels`, `enhancing_lesion`, `white_matter`, `brain`,
         `concentration` (mM) on the T1c's grid, `adc` (mm^2/s) on that of the DWI, and `truth.json`.
+    report : callable, optional
+        Called with the stage and the fraction of the whole.
+    drawn : (seed, scene), optional
+        What `draw_patient` gave, to acquire one patient several times.
 
     Returns
     -------
@@ -112,7 +118,7 @@ def simulate(folder: Path, spec: StudySpec, report: Report | None = None) -> Sim
     """
     say = report or (lambda _stage, _fraction: None)
     say("drawing a patient", 0.0)
-    scene_seed, scene = draw_patient(spec)
+    scene_seed, scene = drawn or draw_patient(spec)
     grids, motions = draw_grids(spec), draw_motions(spec)
     plans = []
     for index, role in enumerate(role for role in ORDER if role not in spec.leave_out):
@@ -230,6 +236,7 @@ def _acquire(scene: Scene, role: str, grid: Grid, motion: sitk.Transform, spec: 
         B_VALUES if role == "DWI" else (),
         reversed_slices=spec.reversed_slices,
         protocol=_protocol(sequence_of(scene, names[role][0])[0]),
+        two_d=role == "DWI",
     )
 
 

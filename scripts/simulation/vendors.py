@@ -162,13 +162,16 @@ PROTOCOL: dict[str, dict[str, float]] = {
 """In ms and degrees; what a scene's own protocol does not say."""
 
 THICK_SLICES_MM = 2.5
-"""Slices wider than this are written as a 2D acquisition."""
+"""Slices wider than this are taken for a 2D acquisition, where nothing else tells."""
 
 
-def contrast_of(
-    vendor: Vendor, role: str, normal_lps: Sequence[float], slice_spacing_mm: float
-) -> tuple[str, Contrast]:
+def contrast_of(vendor: Vendor, role: str, normal_lps: Sequence[float], *, two_d: bool) -> tuple[str, Contrast]:
     """The maker's series for a role, named after the plane in which it was cut.
+
+    Parameters
+    ----------
+    two_d : bool
+        Prefer a 2D sequence, where the role has both.
 
     Returns
     -------
@@ -178,7 +181,7 @@ def contrast_of(
         With its description complete.
     """
     contrasts = MAKERS[vendor].contrasts
-    key = f"{role} 2D" if slice_spacing_mm > THICK_SLICES_MM and f"{role} 2D" in contrasts else role
+    key = f"{role} 2D" if two_d and f"{role} 2D" in contrasts else role
     plane = max(range(3), key=lambda axis: abs(normal_lps[axis]))
     contrast = contrasts[key]
     return key, replace(contrast, description=contrast.description.format(plane=_PLANE_WORDS[vendor][plane]))
