@@ -1,0 +1,99 @@
+"""The whole method on simulated studies of every geometry: the enhancement stays where the lesion is.
+
+An amplifier in the shape of an ensemble stands for the networks, so that geometry is tested apart from weights; the
+last test runs the installed networks themselves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from enhancement.archive.folder import FolderArchive
+from enhancement.dicom.derived import adc_series, enhanced_series
+from enhancement.dicom.diffusion import DiffusionSeries
+from enhancement.imaging.atlas import network_grid
+from enhancement.network.ensemble import Prediction
+from enhancement.network.manifest import InputChannel, OutputScale
+from enhancement.pipeline import StudyInput, enhance, read_study
+from enhancement.settings import Settings, parse_settings
+from simulation.study import Simulated
+from unit.derived_support import provenance
+from unit.phantom import centroid_mm
+from unit.simulated import small_study
+
+pytestmark = pytest.mark.slow
+
+MODELS = Path(__file__).resolve().parents[2] / "model_weights"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "oblique": {"tilt_deg": (15.0, -7.0, 5.0)},
+    "sagittal": {"plane": "sagittal"},
+    "coronal reversed": {"plane": "coronal", "reversed_slices": True},
+    "anisotropic": {"spacing_mm": (1.5, 2.5, 5.0), "tilt_deg": (4.0, 2.0, -3.0)},
+    "rotated": {"tilt_deg": (2.0, -3.0, 24.0), "vendor": "philips"},
+}
+
+
+class Amplifier:
+    """Twice the difference of T1c and T1 on top of the T1c, where the T1c is brighter."""
+
+    def __init__(self) -> None:
+        roles = ("T1", "FLAIR", "ADC", "T1C")
+        inputs = tuple(InputChannel(role=role, z_min=-3, z_max=12) for role in roles)
+        manifest = SimpleNamespace(inputs=inputs, output=OutputScale(z_min=-3, z_max=12, dose_factor=3))
+        self.model = SimpleNamespace(manifest=manifest, roles=roles)
+
+    def predict(self, inputs_czyx: NDArray[np.float32], progress: Any = None) -> Prediction:
+        mean = inputs_czyx[3] + 2 * np.maximum(inputs_czyx[3] - inputs_czyx[0], 0)
+        return Prediction(np.clip(mean, 0, 1), np.zeros_like(mean), 1)
+
+
+class TrueBrain:
+    """The brain mask of the truth, for tests that are not about brain extraction."""
+
+    name = "truth"
+
+    def __init__(self, study: Simulated) -> None:
+        self._mask = sitk.ReadImage(str(study.truth / "brain.nii.gz"))
+
+    def extract(self, head: sitk.Image) -> sitk.Image:
+        return sitk.Resample(self._mask, head, sitk.Transform(), sitk.sitkNearestNeighbor)
+
+
+def _lesion_shift_mm(study: Simulated, t1c: sitk.Image, t1c_pro: sitk.Image) -> float:
+    """Distance between the true lesion's centre and that of what became brighter there."""
+    truth = sitk.ReadImage(str(study.truth / "enhancing_lesion.nii.gz"))
+    lesion = sitk.RelabelComponent(sitk.ConnectedComponent(truth), sortByObjectSize=True) == 1
+    near = sitk.GetArrayFromImage(sitk.DilateObjectMorphology(lesion, [3, 3, 3])) > 0
+    mask = sitk.GetArrayFromImage(lesion) > 0
+    gain = sitk.GetArrayFromImage(t1c_pro) - sitk.GetArrayFromImage(t1c)
+    assert np.median(gain[mask]) > 3 * np.abs(np.median(gain[near & ~mask]))
+    found = near & (gain > np.median(gain[mask]) / 2)
+    return float(np.linalg.norm(centroid_mm(t1c, found) - centroid_mm(t1c, mask)))
+
+
+def _run(folder: Path, study: Simulated, ensemble: Any, brain: Any, settings: Settings) -> tuple[StudyInput, Any]:
+    read = read_study(FolderArchive(folder), "", settings)
+    return read, enhance(read.images, ensemble, brain, settings)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_enhancement_lies_on_the_lesion(tmp_path: Path, name: str) -> None:
+    study = small_study(tmp_path, **VARIANTS[name])
+    settings = parse_settings({"Preprocessing": {"BiasField": False}})
+    read, result = _run(tmp_path, study, Amplifier(), TrueBrain(study), settings)
+    assert result.prepared.inputs_czyx.shape[1:] == network_grid().GetSize()[::-1]
+    assert _lesion_shift_mm(study, read.t1c.image, result.t1c_pro) < 1.0
+    datasets = enhanced_series(result.t1c_pro, read.t1c, read.others, provenance())
+    for ds, part in zip(datasets, read.t1c.slices, strict=True):
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"):
+            assert ds[keyword].value == part.header[keyword].value
+    diffusion = read.others["DWI"]
+    assert isinstance(diffusion, DiffusionSeries)
+    assert len(adc_series(result.adc, diffusion, provenance())) == diffusion.images[0].GetSize()[2]
