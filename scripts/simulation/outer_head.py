@@ -214,9 +214,12 @@ def _face(draw: HeadDraw, at: Coordinates, out: NDArray[np.uint8], head: NDArray
     throat = at.ellipsoid(at_mni(0, 6, -100), (9, 8, 45)) + rough / 3
     out[head & (throat < 2.5)] = Outer.MUCOSA
     out[head & (throat < 0)] = Outer.AIR
-    jaw = at.ellipsoid(at_mni(0, 42, -92), (44 * s, 44 * s, 26))
-    out[head & (np.abs(jaw) < 4) & (at.y > 0)] = Outer.BONE
-    out[head & (np.abs(jaw) < 2) & (at.y > 0)] = Outer.MARROW
+    # The mandible is a horseshoe; teeth and palate close the mouth above it.
+    arch = np.sqrt((at.x / (40 * s)) ** 2 + ((at.y - 28) / (48 * s)) ** 2) - 1
+    bow = head & (np.abs(arch) < 0.14) & (at.y > 12) & (at.z < -92 + jz) & (at.z > -112 + jz)
+    out[bow] = Outer.BONE
+    out[bow & (np.abs(arch) < 0.07) & (at.z < -95 + jz)] = Outer.MARROW
+    out[head & (np.abs(at.z + 76 - jz) < 3) & (arch < 0.1) & (at.y > 15)] = Outer.BONE
     for side in (-1, 1):
         gland = at.ellipsoid(at_mni(side * 56, -4, -72), (10, 16, 22))
         out[head & (gland < 0)] = Outer.GLAND
