@@ -1,0 +1,109 @@
+"""Long experiments on a real Orthanc: kills, load, a day in fast motion.
+
+    .venv/bin/python scripts/soak.py kills --kills 100 --studies 20 [--postgres]
+    .venv/bin/python scripts/soak.py load --studies 30 --associations 4
+    .venv/bin/python scripts/soak.py day --studies 300
+
+The method is stood in for (tests/orthanc/light), so that the service is what is worn. Each prints its figures as JSON
+and ends with 1 if anything is lost, doubled or wrong.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "plugin"), str(ROOT / "tests")]
+
+from orthanc import experiments
+from orthanc.conftest import small_study
+from orthanc.server import Orthanc, light_model, storage_folder
+from orthanc.shared_postgres import shared_orthancs
+
+app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
+console = Console(stderr=True)
+
+
+@contextmanager
+def _bench(seconds: float, settings: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any], dict[str, str]]]:
+    """A folder for models and studies, and what an Orthanc is started with."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        light_model(Path(name) / "models" / "t1c-pro")
+        chosen = {"ContrastEnhancement.ModelWeights": Path(name) / "models", **settings}
+        yield Path(name), chosen, {"LIGHT_SECONDS": str(seconds)}
+
+
+@contextmanager
+def _orthanc(seconds: float, settings: dict[str, Any]) -> Iterator[tuple[Orthanc, Path]]:
+    with _bench(seconds, settings) as (folder, chosen, variables), storage_folder() as storage:
+        server = Orthanc(storage, chosen, variables=variables)
+        try:
+            server.start()
+            yield server, folder
+        finally:
+            server.close()
+
+
+def _end(report: dict[str, Any]) -> None:
+    typer.echo(json.dumps(report, indent=2))
+    raise typer.Exit(1 if report["wrong"] else 0)
+
+
+@app.command()
+def kills(
+    kills: int = 100,
+    studies: int = 20,
+    seconds: Annotated[float, typer.Option(help="How long a job takes")] = 2.0,
+    seed: int = 1,
+    postgres: Annotated[bool, typer.Option(help="Two Orthancs on one PostgreSQL (index and ledger)")] = False,
+) -> None:
+    """SIGKILL at random moments while studies arrive; every study must end with exactly one whole result."""
+    with ExitStack() as stack:
+        if postgres:
+            folder, chosen, variables = stack.enter_context(_bench(seconds, experiments.PATIENT_QUEUE))
+            servers, moment = stack.enter_context(shared_orthancs(chosen, variables))
+        else:
+            server, folder = stack.enter_context(_orthanc(seconds, experiments.PATIENT_QUEUE))
+            servers, moment = [server], lambda: experiments.sqlite_moment(server.storage / "enhancement-ledger.db")
+        sent = [small_study(folder / f"study-{number}", number) for number in range(1, studies + 1)]
+        report = experiments.kill_again_and_again(servers, sent, kills=kills, seed=seed, moment=moment)
+    _end(report.to_json())
+
+
+@app.command()
+def load(studies: int = 30, associations: int = 4, seconds: float = 2.0) -> None:
+    """Studies over several associations at once while jobs run: throughput, REST latency, one result each."""
+    with _orthanc(seconds, {}) as (server, folder):
+        sent = [small_study(folder / f"study-{number}", number) for number in range(1, studies + 1)]
+        report = experiments.load(server, sent, associations=associations)
+    _end(dataclasses.asdict(report))
+
+
+@app.command()
+def day(studies: int = 300, every: int = 20, seconds: float = 0.2) -> None:
+    """Many small studies through one Orthanc: memory, threads and handles must not grow."""
+    with _orthanc(seconds, {}) as (server, folder):
+        made = iter(range(1, studies + 1))
+        seen, wrong = experiments.day(
+            server,
+            lambda: small_study(folder / f"study-{(number := next(made))}", number),
+            studies=studies,
+            every=every,
+            tell=lambda item: console.print(item),
+        )
+    first, last = seen[0], seen[-1]
+    if last.resident_mb > 1.1 * first.resident_mb:
+        wrong.append(f"{first.resident_mb:.0f} MB after {first.studies} studies, {last.resident_mb:.0f} MB in the end")
+    _end({"footprints": [dataclasses.asdict(item) for item in seen], "wrong": wrong})
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,68 @@
+"""Two Orthancs on one archive: index and ledger in one PostgreSQL, the files in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from orthanc.server import Orthanc, storage_folder
+from unit.postgres_server import find_binaries, postgres_server
+
+PLUGINS = ("libOrthancPython.so", "libOrthancDicomWeb.so", "libOrthancPostgreSQLIndex.so")
+
+
+def why_not() -> str:
+    """What is missing for such a pair; empty if nothing is."""
+    if find_binaries() is None:
+        return "PostgreSQL is not installed"
+    return (
+        ""
+        if Path("/usr/share/orthanc/plugins", PLUGINS[2]).exists()
+        else "Debian's orthanc-postgresql is not installed"
+    )
+
+
+@contextmanager
+def shared_orthancs(
+    settings: Mapping[str, Any], variables: Mapping[str, str], count: int = 2
+) -> Iterator[tuple[list[Orthanc], Callable[[], str]]]:
+    """Running Orthancs that share everything, and what is going on according to their ledger."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(postgres_server())
+        storage = stack.enter_context(storage_folder())
+        shared = {
+            **settings,
+            "Plugins": list(PLUGINS),
+            "PostgreSQL": {
+                "EnableIndex": True,
+                "EnableStorage": False,
+                # Several writers at once; each retries what collides.
+                "Lock": False,
+                "MaximumConnectionRetries": 10,
+                "ConnectionUri": f"postgresql://ledger@localhost/postgres?host={postgres.folder}",
+            },
+            "ContrastEnhancement.Ledger.Url": postgres.url,
+        }
+        servers = []
+        for number in range(count):
+            server = Orthanc(storage, {**shared, "DatabaseServerIdentifier": f"orthanc-{number}"}, variables=variables)
+            stack.callback(server.close)
+            server.start()
+            servers.append(server)
+        engine = sa.create_engine(postgres.url.replace("postgresql:", "postgresql+psycopg:"))
+        stack.callback(engine.dispose)
+        yield servers, lambda: _moment(engine)
+
+
+def _moment(engine: sa.Engine) -> str:
+    with engine.connect() as connection:
+        running = connection.execute(sa.text("SELECT stage FROM enhancement_jobs WHERE state = 'RUNNING'")).first()
+        if running is not None:
+            return str(running[0])
+        waiting = connection.execute(sa.text("SELECT 1 FROM enhancement_arrivals LIMIT 1")).first()
+        queued = connection.execute(sa.text("SELECT 1 FROM enhancement_jobs WHERE state = 'QUEUED' LIMIT 1")).first()
+        return "looking" if waiting else "queued" if queued else "idle"
