@@ -225,3 +225,16 @@ class TestAdcMap:
         array = np.zeros((8, 32, 32), dtype=np.float32)
         array[2:6, 10:22, 10:22] = 750.0
         assert adc_factor(array) == 1e-6
+
+
+def test_philips_scale_slopes_make_series_comparable() -> None:
+    """Stored values of two series mean the same only after division by slope x private scale slope."""
+    series = []
+    for value, b, slope, scale, uid in ((900, 0.0, 1.0, 0.5, "1.2.1"), (600, 1000.0, 2.0, 0.5, "1.2.2")):
+        instances = volume(value, b, Manufacturer="Philips Medical Systems", RescaleSlope=slope, RescaleIntercept=0)
+        for ds in instances:
+            ds.SeriesInstanceUID = uid
+            ds.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", scale)
+        series += instances
+    found = read_diffusion(series)
+    assert [level(image) for image in found.images] == [900, 600]

@@ -20,7 +20,7 @@ from enhancement.dicom.frames import Frame, frames_of, normal_of
 from enhancement.dicom.geometry import Stack, series_uid, stack_frames
 from enhancement.dicom.headers import items, number, text
 from enhancement.dicom.pixels import read_planes
-from enhancement.dicom.private_tags import vendor_of
+from enhancement.dicom.private_tags import philips_scale, vendor_of
 from enhancement.dicom.series import SeriesVolume, SourceSlice, magnitude, read_series, source_slices
 from enhancement.errors import DiffusionInputError, InputError
 
@@ -103,7 +103,7 @@ def read_diffusion(instances: Sequence[Dataset]) -> DiffusionSeries:
     uids = {series_uid(stack.frames): None for shell in shells for stack in shell.stacks}
     return DiffusionSeries(
         b_values=tuple(shell.b_value for shell in shells),
-        images=tuple(_combine(shell) for shell in shells),
+        images=tuple(_combine(shell, shells[0].stacks[0].frames[0]) for shell in shells),
         slices=tuple(tuple(part for stack in shell.stacks for part in source_slices(stack)) for shell in shells),
         kinds=tuple(shell.kind for shell in shells),
         volumes=tuple(len(shell.stacks) for shell in shells),
@@ -282,12 +282,26 @@ def _acquisition_order(frame: Frame) -> tuple[float, float, float, int, int]:
     )
 
 
-def _combine(shell: Shell) -> sitk.Image:
+def _philips_factors(frames: Sequence[Frame], reference: Frame) -> Grid:
+    """What brings the values of a Philips volume to the scale of `reference`, (frame, 1, 1); ones elsewhere.
+
+    Philips scales every series, and at times every image, for display; b-values in separate series are
+    comparable only as (SV RS + RI) / (RS SS), with its private Scale Slope SS.
+    """
+    if vendor_of(reference.header) != "philips":
+        return np.ones((1, 1, 1), dtype=np.float32)
+    slopes = [frame.slope * philips_scale(frame.header) for frame in (reference, *frames)]
+    factors = np.array([slopes[0] / slope if slope else 1.0 for slope in slopes[1:]], dtype=np.float32)
+    return factors[:, np.newaxis, np.newaxis]
+
+
+def _combine(shell: Shell, reference: Frame) -> sitk.Image:
     """One image of a shell: the arithmetic mean of b = 0 and trace repeats, the geometric mean of directions."""
     geometric = shell.kind == "directions"
     total: Grid | None = None
     for stack in shell.stacks:
         planes = read_planes(stack.frames)
+        planes *= _philips_factors(stack.frames, reference)
         if geometric:  # log of the signal is linear in direction; a zero stays a zero
             planes = np.log(np.maximum(planes, np.float32(1e-20)))
         total = planes if total is None else total + planes

@@ -133,7 +133,9 @@ class SeriesFacts:
         if weighted:  # GE leaves numbers in its private place on FLAIR and others
             sequence = self.values("ScanningSequence")
             return self.vendor != "ge" or named or ("EP" in sequence and "GR" not in sequence)
-        return named and any(frame.b_value is not None for frame in self.frames)
+        # A b = 0 series alone; "B0" without echo-planar is a map of the field
+        planar_b0 = "EP" in self.values("ScanningSequence") and found_in(r"\bb ?0\b", self.series_description)
+        return (named or planar_b0) and any(frame.b_value is not None for frame in self.frames)
 
     @cached_property
     def b_values(self) -> tuple[float, ...]:

@@ -111,7 +111,9 @@ def _check_pixels(ds: Dataset) -> None:
         raise _refused_instance(ds, "UNREADABLE_PIXELS", "pixel data are unreadable.") from None
     if not isinstance(data, bytes):
         raise _refused_instance(ds, "UNREADABLE_PIXELS", "pixel data are not bytes.")
-    if not syntax.is_compressed:
+    if syntax.is_encapsulated:
+        _check_codestreams(ds, (rows, columns), frames)
+    else:
         needed = rows * columns * frames * bits // 8
         if len(data) < needed:
             what = f"{needed} bytes of pixels are needed for {columns} x {rows} x {frames}, found {len(data)}."
@@ -145,26 +147,23 @@ def _decode(frame: Frame) -> np.ndarray[Any, Any]:
     ds = frame.header
     index = (frame.frame_number or 1) - 1
     try:
-        if transfer_syntax(ds).is_encapsulated:
-            _check_codestream(ds, index)
         return np.asarray(pixel_array(ds, index=index, raw=True))
     except _DECODING as error:
         raise _refused(frame, "UNREADABLE_PIXELS", f"pixels cannot be decoded ({type(error).__name__}).") from error
 
 
-def _check_codestream(ds: Dataset, index: int) -> None:
-    """Refuse a compressed frame whose own header declares another size than the DICOM header does."""
-    wanted = (integer(ds, "Rows") or 0, integer(ds, "Columns") or 0)
-    for at, frame in enumerate(_compressed_frames(ds)):
-        if at == index:
-            if frame.startswith(b"\xff") and not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
-                raise _refused_instance(ds, "TRUNCATED_PIXELS", f"frame {index + 1} ends before its end marker.")
-            found = codestream_size(frame)
-            if found is not None and found != wanted:
-                what = f"the codestream declares {found}, the header {wanted}."
-                raise _refused_instance(ds, "SIZE_MISMATCH", what)
-            return
-    raise _refused_instance(ds, "TRUNCATED_PIXELS", f"frame {index + 1} is not in the pixel data.")
+def _check_codestreams(ds: Dataset, wanted: tuple[int, int], count: int) -> None:
+    """Refuse compressed frames that are cut short, too few, or of another size than the header declares."""
+    found = 0
+    for frame in _compressed_frames(ds):
+        found += 1
+        if frame.startswith(b"\xff") and not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
+            raise _refused_instance(ds, "TRUNCATED_PIXELS", f"frame {found} ends before its end marker.")
+        size = codestream_size(frame)
+        if size is not None and size != wanted:
+            raise _refused_instance(ds, "SIZE_MISMATCH", f"the codestream declares {size}, the header {wanted}.")
+    if found < count:
+        raise _refused_instance(ds, "TRUNCATED_PIXELS", f"{count} frames are declared, {found} are there.")
 
 
 def _compressed_frames(ds: Dataset) -> Iterator[bytes]:

@@ -200,6 +200,12 @@ def directionality(private: PrivateBlocks, gradient: tuple[float, ...]) -> str:
     return "ISOTROPIC" if private.value(0x2001, "Philips Imaging DD 001", 0x04) in ("I", b"I ") else ""
 
 
+def philips_scale(ds: Dataset) -> float:
+    """Philips' Scale Slope (2005,100E), by which stored values of different images are comparable; 1 elsewhere."""
+    found = PrivateBlocks(ds).numbers(0x2005, "Philips MR Imaging DD 001", 0x0E, "f")
+    return found[0] if found and found[0] > 0 else 1.0
+
+
 def mosaic_count(private: PrivateBlocks) -> int | None:
     """Number of slices tiled into one Siemens mosaic, or None where the image is not one."""
     found = private.numbers(0x0019, "SIEMENS MR HEADER", 0x0A) or private.csa("NumberOfImagesInMosaic")
