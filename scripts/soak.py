@@ -23,6 +23,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "plugin"), str(ROOT / "tests")]
 
+# ruff: noqa: E402, TID251 -- tests/orthanc, on the path by the line above, is not Orthanc's own module
 from orthanc import experiments
 from orthanc.conftest import small_study
 from orthanc.server import Orthanc, light_model, storage_folder
