@@ -47,6 +47,17 @@ def _nonenhancing_tissue(rng: np.random.Generator) -> tuple[str, tuple[float, fl
     return ("oedema", (t1, t2 * 0.8, pd, adc * 0.33)) if name == "acute" else (name, (t1, t2, pd, adc))
 
 
+def _tissue_of(rng: np.random.Generator, kind: str) -> tuple[str, tuple[float, float, float, float]]:
+    """Tissue of the other kinds. Bright ones differ in T2 (melanin and fresh blood short, protein and old blood long);
+    one metastasis in eight bleeds or holds melanin, so is bright before contrast and enhances all the same."""
+    t1, t2, pd, adc = draw_factors(rng)
+    if kind in ("bright", "laminar"):
+        return _TISSUES[kind], (t1, t2 * float(np.exp(rng.normal(0, 0.6))), pd, adc)
+    if kind == "metastasis" and rng.random() < 0.125:
+        t1 *= float(rng.uniform(0.4, 0.75))
+    return _TISSUES.get(kind, "rim"), (t1, t2, pd, adc)
+
+
 def draw_lesion(
     rng: np.random.Generator,
     kind: str,
@@ -63,7 +74,7 @@ def draw_lesion(
     radii = diameter / 2 * aspect / aspect.max()
     ring = {"metastasis": 0.55 if diameter > 8 else 0.05, "glioma": 0.85}.get(kind, 0.0)
     swelling = {"metastasis": 0.6 if diameter > 6 else 0.1, "glioma": 1.0, "meningioma": 0.4}.get(kind, 0.0)
-    name, factors = _nonenhancing_tissue(rng) if kind == "nonenhancing" else (_TISSUES.get(kind, ""), draw_factors(rng))
+    name, factors = _nonenhancing_tissue(rng) if kind == "nonenhancing" else _tissue_of(rng, kind)
     strong = level * {"meningioma": 1.5, "leptomeningeal": 1.2, "postoperative": 0.6}.get(kind, 1.0)
     return LesionDraw(
         kind=kind,

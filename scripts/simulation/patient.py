@@ -195,7 +195,7 @@ def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[M
         Layer("vessels", tissues["blood"], index, alpha, np.full(index.shape, blood, np.float32), Label.VESSEL)
     )
     lesions = draw_lesions(stream(seed, "lesions"), anatomy, config)
-    if config.mimics and not config.only and rng.random() < 0.25:
+    if ("wmdisease" in config.only) or (config.mimics and not config.only and rng.random() < 0.25):
         layers.append(leukoaraiosis(rng, anatomy, field_t))
     for lesion in lesions:
         layers += build_lesion(lesion, anatomy, field_t)
