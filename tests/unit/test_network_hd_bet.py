@@ -155,7 +155,7 @@ class TestLoadHdBet:
             "p.BaseProcess.start = no\n"
             f"s = load_hd_bet(pathlib.Path({str(hd_bet_folder)!r}), device='cpu')\n"
             "subprocess.Popen.__init__ = no\n"
-            "head = numpy.zeros((24, 24, 24), 'float32'); head[8:16, 8:16, 8:16] = 9\n"
+            "head = numpy.ones((24, 24, 24), 'float32'); head[8:16, 8:16, 8:16] = 9\n"
             "print('voxels', int(s(head, (4.0, 4.0, 4.0)).sum()))\n"
         )
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "plugin")}

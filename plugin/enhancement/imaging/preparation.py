@@ -23,6 +23,7 @@ from enhancement.imaging.intensity import BrainStatistics, normalise
 from enhancement.imaging.registration import Registration, compose, register_affine, register_rigid, resample
 
 Progress = Callable[[str, float], None]
+_FINE_MM = 0.75
 VERSION = 1  # raised whenever the same images give other numbers; models name the one that they were trained on
 
 
@@ -195,6 +196,20 @@ def prepare(
     )
 
 
+def antialiased(image: sitk.Image) -> sitk.Image:
+    """Smooth the axes that are much finer than the network's grid.
+
+    Sampling 0.5 mm voxels at 1 mm would fold their noise into the network's input, where the acquired resolution is
+    worth four averages.
+    """
+    smooth = sitk.Cast(image, sitk.sitkFloat32)
+    for axis, spacing in enumerate(image.GetSpacing()):
+        if spacing < _FINE_MM:
+            sigma = 0.42 * float(np.sqrt(1.0 - spacing**2))
+            smooth = sitk.RecursiveGaussian(smooth, sigma, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
+    return smooth
+
+
 def field_of_view(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> NDArray[np.bool_]:
     """Which voxels of a grid a series has data for."""
     full = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
@@ -217,7 +232,7 @@ def _to_atlas(t1c: sitk.Image, brain: sitk.Image) -> Registration:
 
 def _resample_role(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform, role: str) -> sitk.Image:
     # An ADC map is full of invalid zeros, at which a spline would ring.
-    return resample(image, grid, transform, "linear" if role == "ADC" else "spline")
+    return resample(antialiased(image), grid, transform, "linear" if role == "ADC" else "spline")
 
 
 def _normalised(

@@ -283,7 +283,7 @@ def _rigid_transform(pose: NDArray[np.float64], center: NDArray[np.float64]) -> 
 
 
 def _refine(fixed: sitk.Image, brain: sitk.Image, moving: sitk.Image, transform: sitk.Transform) -> sitk.Transform:
-    window = _window(brain)
+    window = bounding_window(brain, _MARGIN_MM)
     fixed, brain = sitk.RegionOfInterest(fixed, *window), sitk.RegionOfInterest(brain, *window)
     for spacing, samples, iterations in _LEVELS:
         still = resample_isotropic(fixed, spacing)
@@ -327,11 +327,20 @@ def _descend(
     return sitk.Transform(found) if not isinstance(found, sitk.CompositeTransform) else found.GetNthTransform(0)
 
 
-def _window(mask: sitk.Image) -> tuple[list[int], list[int]]:
+def bounding_window(mask: sitk.Image, margin_mm: float) -> tuple[list[int], list[int]]:
+    """Size and first voxel of the box around a mask, for sitk.RegionOfInterest.
+
+    Raises
+    ------
+    RegistrationFailed
+        If the mask is empty.
+    """
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(sitk.Cast(mask > 0, sitk.sitkUInt8))
+    if not shape.HasLabel(1):
+        raise RegistrationFailed("a mask with voxels was needed, found an empty one")
     box = shape.GetBoundingBox(1)
-    margin = [round(_MARGIN_MM / s) for s in mask.GetSpacing()]
+    margin = [round(margin_mm / s) for s in mask.GetSpacing()]
     first = [max(0, box[i] - margin[i]) for i in range(3)]
     last = [min(mask.GetSize()[i], box[i] + box[i + 3] + margin[i]) for i in range(3)]
     return [b - a for a, b in zip(first, last, strict=True)], first
