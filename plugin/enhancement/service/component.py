@@ -40,7 +40,7 @@ log = structlog.get_logger("enhancement")
 
 TICK_S = 0.5
 SLOW_TICK_S = 5.0
-STOP_S = 4.0
+STOP_S = 3.0
 # Orthanc looks for stable studies about once a second; a loaded machine may take longer.
 STABLE_SLACK_S = 5.0
 FAULT_S = 2.0

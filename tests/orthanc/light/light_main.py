@@ -14,8 +14,8 @@ from pathlib import Path
 
 PLUGIN = Path(__file__).resolve().parents[3] / "plugin"
 sys.path.insert(0, str(PLUGIN))
-SITE = PLUGIN.parent / ".venv" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
-sys.path.insert(1, str(SITE))
+VENV = Path(os.environ.get("CONTRAST_ENHANCEMENT_VENV", PLUGIN.parent / ".venv"))
+sys.path.insert(1, str(VENV / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"))
 
 STAGES = ("finding the brain", "registering T1", "to the atlas", "predicting", "returning to the T1c's grid")
 
