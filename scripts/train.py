@@ -30,6 +30,7 @@ def main(
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoint")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, ...")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
+    save_every: Annotated[int, typer.Option(help="steps between checkpoints")] = 200,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="change the recipe: steps=2000, loss.ssim=0.1, patch=none, average=0, ..."),
@@ -54,6 +55,7 @@ def main(
         resume=resume,
         device=device,
         threads=threads,
+        save_every=save_every,
     )
     if not publish_only:
         train_folds(plan)

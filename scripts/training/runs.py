@@ -12,7 +12,7 @@ from training import checkpoints
 from training.console import TrainingProgress
 from training.publish import publish
 from training.recipe import Recipe
-from training.simulated import make_patient, pack_cache
+from training.simulated import make_patient, pack_cache, pack_heads
 from training.sources import OnTheFly, PackedFolder, Source
 from training.studies import pack_studies
 from training.trainer import RunSettings, Trainer
@@ -34,6 +34,7 @@ class RunPlan:
     resume: bool = False
     device: str = "auto"
     threads: int = 0
+    save_every: int = 200
 
 
 def open_source(plan: RunPlan) -> Source:
@@ -52,6 +53,9 @@ def open_source(plan: RunPlan) -> Source:
     if (plan.data / "index.json").exists():
         pack_cache(plan.data, packed, target)
         return PackedFolder(packed)
+    if plan.recipe.task == "extract" and not any(plan.data.glob("*.json")):
+        pack_heads(plan.data, packed)
+        return PackedFolder(packed)
     if not any(plan.data.glob("*.npy")):
         pack_studies(plan.data, packed, brain_weights=BRAIN_WEIGHTS)
         return PackedFolder(packed)
@@ -63,7 +67,9 @@ def train_folds(plan: RunPlan) -> None:
     source = open_source(plan)
     for fold in plan.folds:
         recipe = plan.recipe.model_copy(update={"fold": fold})
-        settings = RunSettings(fold_folder(plan, fold), device=plan.device, threads=plan.threads)
+        settings = RunSettings(
+            fold_folder(plan, fold), device=plan.device, threads=plan.threads, save_every=plan.save_every
+        )
         trainer = Trainer(recipe, source, settings, resume=plan.resume, start=plan.start)
         with TrainingProgress(f"{recipe.name} fold {fold}", recipe.steps, first=trainer.step) as progress:
             trainer.run(progress)

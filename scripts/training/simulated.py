@@ -118,6 +118,16 @@ def _pack(
     pack(path, volumes, masks, labels, units={target: "t1c"}, identity=path.stem)
 
 
+def pack_heads(folder: Path, packed: Path) -> None:
+    """Pack every head that `simulation.head.write_heads` wrote and that is not packed yet."""
+    for source in sorted(folder.glob("[0-9]*.npy")):
+        path = packed / source.name
+        if source.name.endswith(".part.npy") or path.with_suffix(".json").exists():
+            continue
+        image, brain = np.load(source)
+        pack(path, {"head": image.astype(np.float32)}, {"brain": brain > 0}, spacing_mm=2.0, identity=path.stem)
+
+
 def _pack_head(seed: int, path: Path) -> None:
     from simulation.head import simulate_head
 

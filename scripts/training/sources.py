@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
@@ -70,7 +73,8 @@ class OnTheFly:
         self._make, self._folder = make, folder
         self._window, self._steps_each = window, steps_each
         # A fork would copy the threads' locks of a process that trains.
-        self._pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with, initargs=(os.getpid(),))
         self._coming: dict[int, Future[None]] = {}
         self._ready: dict[int, Patient] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +105,17 @@ class OnTheFly:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06d}.npy"
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when the training is gone: one that was killed cannot tell its workers."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def split(patients: Sequence[Patient], recipe: Recipe) -> tuple[list[Patient], list[Patient]]:

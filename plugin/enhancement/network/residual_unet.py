@@ -55,9 +55,9 @@ class ResidualUNet(nn.Module):
         Resolutions, the full one included. Every axis must be a multiple of 2 ** (levels - 1).
     convolutions : int
         3x3x3 convolutions in a block.
-    head : {"sigmoid", "residual", "logit"}
+    head : {"sigmoid", "residual", "gain", "logit"}
         "sigmoid": the paper's, in (0, 1). "residual": the last input channel plus the network's output, unbounded,
-        so that an untrained network returns the T1c. "gain": the same, and a gain map in [0, LARGEST_GAIN] times what the
+        so that an untrained network returns the T1c. "gain": the same, plus a gain in [0, LARGEST_GAIN] times what the
         last channel (T1C) exceeds the first (T1), so that amplifying means choosing where, and sharpness is the
         input's. "logit": the bare last layer.
 

@@ -1,0 +1,121 @@
+"""The loss terms, and the target that they are held against."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity as reference_ssim
+
+from enhancement.network.residual_unet import LARGEST_GAIN, ResidualUNet, initialise
+from training.losses import compute_loss, gradient_error, soft_dice, structural_similarity
+from training.recipe import LossWeights
+from training.sampling import Sample
+from training.simulated import focal_target
+
+SHAPE = (1, 1, 14, 14, 14)
+
+
+def sample(target=None):
+    torch.manual_seed(0)
+    weight = torch.zeros(SHAPE)
+    weight[..., 4:8, 4:8, 4:8] = 2.0
+    return Sample(
+        torch.rand(1, 4, 14, 14, 14), torch.rand(SHAPE) if target is None else target, torch.ones(SHAPE), weight
+    )
+
+
+class TestTerms:
+    """Each term is zero for a perfect prediction and grows with what it is for."""
+
+    @pytest.mark.parametrize("name", ["l1", "mse", "gradient", "ssim", "lesion", "difference"])
+    def test_zero_where_nothing_is_wrong(self, name):
+        """Prediction equals target."""
+        given = sample()
+        total, terms = compute_loss(LossWeights(**{name: 2.0}), given.target.clone(), given)
+        assert float(total) == pytest.approx(0, abs=1e-6)
+        assert list(terms) == [name]
+
+    def test_weights_multiply_their_terms(self):
+        """The total is the weighted sum."""
+        given = sample()
+        total, terms = compute_loss(LossWeights(l1=2, mse=3), given.target + 0.1, given)
+        assert float(total) == pytest.approx(2 * terms["l1"] + 3 * terms["mse"], rel=1e-5)
+        assert terms["l1"] == pytest.approx(0.1, rel=1e-4)
+
+    def test_an_error_in_a_lesion_costs_more_than_one_elsewhere(self):
+        """The term for known lesions looks nowhere else."""
+        given = sample()
+        inside, outside = given.target.clone(), given.target.clone()
+        inside[..., 5, 5, 5] += 1
+        outside[..., 11, 11, 11] += 1
+        weights = LossWeights(lesion=1)
+        assert compute_loss(weights, inside, given)[0] > 0
+        assert compute_loss(weights, outside, given)[0] == 0
+
+    def test_an_offset_costs_nothing_in_the_gradient_term(self):
+        """It sees edges, not levels."""
+        assert float(gradient_error(torch.full(SHAPE, 0.3), torch.ones(SHAPE))) == 0
+
+    def test_ssim_equals_the_reference(self):
+        """scikit-image, uniform 7x7x7 windows, the whole interior."""
+        rng = np.random.default_rng(0)
+        a = rng.random((20, 20, 20)).astype(np.float32)
+        b = (a + rng.normal(0, 0.1, a.shape)).astype(np.float32)
+        expected = reference_ssim(a, b, win_size=7, data_range=1.0, use_sample_covariance=False)
+        found = structural_similarity(torch.from_numpy(a)[None, None], torch.from_numpy(b)[None, None], stride=1)
+        assert float(found) == pytest.approx(expected, abs=2e-3)
+
+    def test_dice(self):
+        """Half of a cube found."""
+        target = torch.zeros(SHAPE)
+        target[..., :10, :10, :10] = 1
+        found = torch.zeros(SHAPE)
+        found[..., :5, :10, :10] = 1
+        assert float(soft_dice(found, target)) == pytest.approx(2 * 500 / 1500, abs=0.01)
+
+
+class TestFocalTarget:
+    """Four times the dose where something enhances, calm brain as it was."""
+
+    def scene(self, enhancement):
+        rng = np.random.default_rng(0)
+        none = rng.normal(300, 10, (20, 20, 20)).astype(np.float32)
+        labels = np.zeros(none.shape, np.uint8)
+        labels[5:9, 5:9, 5:9] = 3
+        brain = np.ones(none.shape, bool)
+        full = 1.05 * none + enhancement * (labels == 3)
+        return focal_target(full, none, labels, brain), full, labels
+
+    def test_calm_brain_stays(self):
+        """Also where the agent lifts all of it by 5 %."""
+        target, full, labels = self.scene(100)
+        np.testing.assert_allclose(target[labels == 0], full[labels == 0], rtol=1e-3)
+
+    @pytest.mark.parametrize(("added", "expected"), [(0.1, 0.37), (0.3, 0.99), (0.6, 1.7)])
+    def test_enhancement_grows_and_saturates(self, added, expected):
+        """F + 3 F / (1 + F / B), in units of the brain's mean."""
+        target, full, labels = self.scene(added * 315)
+        gained = (target - full + added * 315)[labels == 3].mean() / 315
+        assert gained == pytest.approx(expected, abs=0.04)
+
+
+class TestGainHead:
+    """What is amplified is the measured difference."""
+
+    def test_no_difference_no_gain(self):
+        """T1c = T1: only the free term can act, and it starts at nothing."""
+        torch.manual_seed(0)
+        network = ResidualUNet(4, 4, levels=2, head="gain")
+        initialise(network)
+        x = torch.rand(1, 4, 8, 8, 8)
+        x[:, 3] = x[:, 0]
+        torch.testing.assert_close(network(x), x[:, 3:], atol=0.05, rtol=0)
+
+    def test_gain_is_bounded(self):
+        """An extreme gain map adds at most LARGEST_GAIN times the difference."""
+        network = ResidualUNet(4, 4, levels=2, head="gain")
+        initialise(network)
+        torch.nn.init.zeros_(network.last.weight)
+        network.last.bias.data = torch.tensor([50.0, 0.0])
+        x = torch.rand(1, 4, 8, 8, 8)
+        expected = x[:, 3:] + LARGEST_GAIN * torch.relu(x[:, 3:] - x[:, :1])
+        torch.testing.assert_close(network(x), expected)

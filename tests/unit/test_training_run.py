@@ -1,0 +1,189 @@
+"""A run: it learns, it survives a kill, it goes on bit by bit, and it ends in a model folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from enhancement.network.ensemble import Ensemble
+from enhancement.network.weights import load_model
+from training import checkpoints
+from training.environment import with_large_allocations
+from training.publish import publish
+from training.recipe import PRESETS
+from training.sources import PackedFolder
+from training.switches import change
+from training.trainer import RunSettings, Trainer, find_limits, learning_rate
+from unit.training_support import TINY, tiny_recipe, write_patients
+
+TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return PackedFolder(write_patients(tmp_path_factory.mktemp("packed")))
+
+
+def train(recipe, source, folder, *, stop=None, resume=False):
+    settings = RunSettings(folder, device="cpu", threads=1, save_every=2, validate_every=4, stop_after=stop)
+    return Trainer(recipe, source, settings, resume=resume).run()
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+class TestResume:
+    """Whoever is killed goes on."""
+
+    def test_half_and_half_equals_the_whole_bit_by_bit(self, source, tmp_path):
+        """Weights, moving average and optimiser, on the CPU, for one seed."""
+        recipe = tiny_recipe("average=0.9")
+        whole = train(recipe, source, tmp_path / "whole")
+        train(recipe, source, tmp_path / "halves", stop=4)
+        halves = train(recipe, source, tmp_path / "halves", resume=True)
+        assert halves.step == whole.step == 8
+        assert same(whole.network, halves.network)
+        assert same(whole.average, halves.average)
+        for key, state in whole.optimiser["state"].items():
+            assert torch.equal(state["exp_avg"], halves.optimiser["state"][key]["exp_avg"])
+        assert [row["step"] for row in halves.history] == [4, 8]
+
+    def test_a_finished_run_is_left_as_it_is(self, source, tmp_path):
+        """--resume after the last step trains nothing."""
+        first = train(tiny_recipe(), source, tmp_path)
+        again = train(tiny_recipe(), source, tmp_path, resume=True)
+        assert same(first.network, again.network)
+
+    def test_another_recipe_is_refused(self, source, tmp_path):
+        """And the difference named."""
+        train(tiny_recipe(), source, tmp_path, stop=2)
+        with pytest.raises(ValueError, match="learning_rate"):
+            train(tiny_recipe("learning_rate=0.01"), source, tmp_path, resume=True)
+
+    def test_a_half_written_checkpoint_is_passed_over(self, source, tmp_path):
+        """Only the rename makes it count."""
+        train(tiny_recipe(), source, tmp_path, stop=2)
+        (tmp_path / "checkpoint.pt.part").write_bytes(b"torn")
+        assert checkpoints.load(tmp_path).step == 2
+
+    def test_killed_by_sigkill(self, tmp_path):
+        """The real command, killed the hard way, then resumed: the same bytes as without the kill."""
+        data = write_patients(tmp_path / "data")
+        switches = [part for name in (*TINY, "steps=40", "doses.target_volume=t1c_4") for part in ("--set", name)]
+        command = [sys.executable, str(TRAIN), "--data", str(data), "--threads", "1", "--save-every", "2", *switches]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        whole, killed = tmp_path / "whole", tmp_path / "killed"
+        with subprocess.Popen([*command, "--run", str(killed)], env=environment, stdout=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 120
+            while not (killed / "fold-0" / "checkpoint.pt").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+        assert checkpoints.load(killed / "fold-0").step < 40
+        model = tmp_path / "model"
+        subprocess.run([*command, "--run", str(killed), "--resume", "--model", str(model)], env=environment, check=True)
+        subprocess.run([*command, "--run", str(whole)], env=environment, check=True)
+        assert same(checkpoints.load(whole / "fold-0").network, checkpoints.load(killed / "fold-0").network)
+        assert load_model(model).roles == ("T1", "FLAIR", "ADC", "T1C")
+
+
+class TestLearning:
+    """The loop does what the recipe says."""
+
+    def test_the_loss_falls(self, source, tmp_path):
+        """Sixty small steps on the task of the residual head."""
+        recipe = tiny_recipe("steps=60", "learning_rate=0.01", "loss.lesion=1", "head=gain", "average=0")
+        losses = []
+        settings = RunSettings(tmp_path, device="cpu", threads=1)
+        Trainer(recipe, source, settings).run(lambda step, loss, validation: losses.append(loss))
+        assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+    def test_warm_up_and_cosine(self):
+        """From a hundredth up, then down to a hundredth."""
+        recipe = tiny_recipe("steps=100", "warm_up=10", "decay=cosine", "learning_rate=1.0")
+        rates = [learning_rate(recipe, step) for step in range(100)]
+        assert rates[0] == pytest.approx(0.1, abs=0.01)
+        assert max(rates) == pytest.approx(1, abs=0.05)
+        assert rates[-1] < 0.02
+
+    def test_limits_of_the_paper_are_the_training_sets_percentiles(self, source):
+        """T1, FLAIR and ADC between their pooled percentiles 1 and 99; the T1c slot on its wide scale."""
+        limits = find_limits(PRESETS["bone-2022"], source.patients(0))
+        assert limits["T1C"] == (-3.0, 12.0)
+        assert limits["FLAIR"] == pytest.approx((-2.33, 2.33), abs=0.15)
+
+    def test_a_missing_target_is_said_before_the_first_step(self, source, tmp_path):
+        """With the names that there are."""
+        with pytest.raises(ValueError, match=r"lacks t1c_2.*t1c_4"):
+            train(tiny_recipe("doses.target_volume=t1c_2"), source, tmp_path)
+
+    @pytest.mark.parametrize("preset", sorted(PRESETS))
+    def test_every_preset_makes_a_step(self, preset, source, tmp_path):
+        """Small, but through the same code."""
+        tiny = ["channels=2", "levels=2", "steps=2", "batch=1"]
+        if preset == "t1c-pro":
+            tiny.append("doses.target_volume=t1c_4")
+        if preset == "brain":
+            tiny += ["doses.input_volume=t1", "patch=16"]
+        assert train(change(preset, tiny), source, tmp_path).step == 2
+
+
+class TestSwitches:
+    """name=value on the command line."""
+
+    def test_nested_and_plain(self):
+        """Loss weights, doses, patch, inputs."""
+        recipe = change("bone-2022", ["loss.ssim=0.5", "patch=96", "inputs=T1,T1C", "channels=32", "dropout.T1=0.1"])
+        assert recipe.loss.ssim == 0.5
+        assert recipe.patch == 96
+        assert [channel.role for channel in recipe.inputs] == ["T1", "T1C"]
+        assert recipe.inputs[0].dropout == 0.1
+
+    @pytest.mark.parametrize(
+        ("switch", "message"),
+        [("stepps=3", "stepps"), ("steps", "name=value"), ("steps=-1", "steps"), ("inputs=T3", "T1, FLAIR"),
+         ("loss.l9=1", "l9"), ("dropout.T9=1", "T9")],
+    )  # fmt: skip
+    def test_faults_are_named(self, switch, message):
+        """Before anything is trained."""
+        with pytest.raises(ValueError, match=message):
+            change("t1c-pro", [switch])
+
+    def test_unknown_preset(self):
+        """With the ones that there are."""
+        with pytest.raises(ValueError, match="bone-2022"):
+            change("bone", [])
+
+
+class TestPublishing:
+    """The run's end: a folder that the plugin takes."""
+
+    def test_folder_predicts_and_its_card_tells(self, source, tmp_path):
+        """Manifest, weights and card of two folds."""
+        states = [train(tiny_recipe("folds=2", f"fold={fold}"), source, tmp_path / str(fold)) for fold in range(2)]
+        manifest = publish(tmp_path / "model", states, data="4 made-up patients", metrics={"cnr": 3.2}, notes="A note.")
+        model = load_model(tmp_path / "model")
+        assert len(model.folds) == 2
+        assert model.digest == manifest.digest
+        assert manifest.output.dose_factor == 4
+        assert [c.required for c in manifest.inputs] == [True, False, False, True]
+        prediction = Ensemble(model, mirrorings=1, device="cpu").predict(torch.rand(4, 8, 8, 8).numpy())
+        assert prediction.predictions == 2
+        card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+        for text in ("4 made-up patients", "A note.", "cannot do", "Not a medical device"):
+            assert text in card
+        assert json.loads((tmp_path / "model" / "manifest.json").read_text())["metrics"]["cnr"] == 3.2
+
+
+def test_allocator_is_left_alone_where_it_is_set(monkeypatch):
+    """No endless chain of restarts."""
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "1")
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    with_large_allocations()
