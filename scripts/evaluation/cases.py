@@ -121,7 +121,10 @@ def from_patient(patient: SimulatedPatient) -> Case:
     abnormal = ~np.isin(labels, [int(label) for label in _NORMAL])
     brain = np.asarray(patient.brain_imperfect, dtype=bool)
     physiological = np.isin(labels, [int(label) for label in _PHYSIOLOGICAL])
-    regions = find_regions(patient.t1, patient.t1c, brain, lesion=lesion & brain, abnormal=abnormal | physiological)
+    regions = find_regions(
+        patient.t1, patient.t1c, brain, lesion=lesion & brain, abnormal=abnormal | physiological,
+        white_prior=patient.wm > 0.9,
+    )  # fmt: skip
     return Case(
         name=f"sim-{patient.meta['seed']}",
         volumes={"T1": patient.t1, "FLAIR": patient.flair, "ADC": patient.adc, "T1C": patient.t1c},

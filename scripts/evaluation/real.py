@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from enhancement.archive.folder import FolderArchive
 from enhancement.errors import InputError
+from enhancement.imaging.atlas import load_atlas
 from enhancement.imaging.registration import compose, resample
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import load_model
@@ -143,9 +144,11 @@ def as_case(real: RealCase, enhancement: Enhancement, *, label: int = ENHANCING_
     brain = np.asarray(sitk.GetArrayFromImage(enhancement.brain) > 0)
     spacing: Spacing = tuple(reversed(grid.GetSpacing()))  # type: ignore[assignment]
     lesion, abnormal = _segmented(real, grid, label)
+    white = _array(resample(load_atlas().wm, grid, to_network, "linear")) > 0.75
     regions = find_regions(
-        volumes["T1"], volumes["T1C"], brain, lesion=lesion & brain, abnormal=abnormal, spacing_zyx_mm=spacing
-    )
+        volumes["T1"], volumes["T1C"], brain, lesion=lesion & brain, abnormal=abnormal, white_prior=white,
+        spacing_zyx_mm=spacing,
+    )  # fmt: skip
     case = Case(
         name=real.name,
         volumes=volumes,

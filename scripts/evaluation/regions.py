@@ -58,6 +58,7 @@ def find_regions(
     *,
     lesion: Mask,
     abnormal: Mask,
+    white_prior: Mask | None = None,
     spacing_zyx_mm: Spacing = (1.0, 1.0, 1.0),
 ) -> Regions:
     """Find calm tissue from the acquired images.
@@ -73,6 +74,8 @@ def find_regions(
     brain : (z, y, x)
     lesion, abnormal : (z, y, x)
         Enhancing voxels; all that is not normal brain (oedema, necrosis, other lesions) with them.
+    white_prior : (z, y, x), optional
+        Where white matter may be, from an atlas or the truth: many a T1 tells it badly from grey matter.
     spacing_zyx_mm : (z, y, x)
 
     Returns
@@ -84,7 +87,8 @@ def find_regions(
     ValueError
         If no white matter is left.
     """
-    grey, white = tissue_classes(t1, brain, spacing_zyx_mm)
+    grey, bright = tissue_classes(t1, brain, spacing_zyx_mm)
+    white = bright if white_prior is None else bright & white_prior
     near_lesion = dilate(abnormal | lesion, _LESION_MARGIN_MM, spacing_zyx_mm)
     vivid = dilate(enhancing(t1, t1c, brain, spacing_zyx_mm), _VESSEL_MARGIN_MM, spacing_zyx_mm)
     calm = brain & ~near_lesion & ~vivid
@@ -92,7 +96,7 @@ def find_regions(
     if not inner.any():
         raise ValueError("no calm white matter found")
     roi = reader_roi(inner, spacing_zyx_mm)
-    return Regions(brain, inner, roi, (grey | white) & calm, lesion, spacing_zyx_mm)
+    return Regions(brain, inner, roi, (grey | bright) & calm, lesion, spacing_zyx_mm)
 
 
 def reader_roi(white: Mask, spacing_zyx_mm: Spacing, *, edge_mm: float = 16.0) -> Mask:

@@ -72,7 +72,7 @@ def _panels(case: Case, enhanced: Volume, top: float) -> list[tuple[str, Volume 
 
 def _window(case: Case, enhanced: Volume) -> float:
     median = float(np.median(case.t1c[case.brain]))
-    return float(np.clip(np.percentile(enhanced[case.brain], 99.7), 1.8 * median, 3.0 * median))
+    return float(np.clip(np.percentile(enhanced[case.brain], 99.7), 1.6 * median, 2.2 * median))
 
 
 def _cuts(case: Case, rows: int) -> list[tuple[int, int]]:
