@@ -64,7 +64,7 @@ class Engine:
             When a file is missing or is not the one that the manifest names. Our light is red until it is mended.
         """
         with self._lock:
-            if self._ensemble is None or self._brain is None:
+            if self._ensemble is None or self._brain is None or self._replaced():
                 try:
                     self._ensemble, self._brain = self._load()
                 except EnhancementError as error:
@@ -76,6 +76,13 @@ class Engine:
                     raise EnhancementError(message, code="ENGINE", advice="Run scripts/setup again.") from error
                 self._health.clear(self._part)
             return self._ensemble, self._brain
+
+    def _replaced(self) -> bool:
+        """Whether another model was installed since; a manifest that cannot be read is said at the next loading."""
+        try:
+            return self._ensemble is not None and self._ensemble.model.manifest.digest != self.manifest().digest
+        except EnhancementError:
+            return True
 
     @property
     def _part(self) -> str:
