@@ -393,3 +393,28 @@ def test_the_built_in_rules_survive_the_settings_file() -> None:
     """What `match.py --rules` prints is what a site can start from."""
     settings = parse_settings({"Matching": {"Rules": json.loads(json.dumps(as_settings()))}}).matching
     assert settings.rules == DEFAULT_RULES
+
+
+class TestInjection:
+    def test_labelled_blood_named_perfusion_is_no_bolus(self) -> None:
+        """Siemens XA calls the ASL result Perfusion_Weighted; its Image Type tells."""
+        kinds = ["DERIVED", "PRIMARY", "ASL", "SUBTRACTION"]
+        labelled = classic("Perfusion_Weighted", AcquisitionTime="095000", ImageType=kinds, **EPI)
+        plain = classic("T1 MPRAGE", AcquisitionTime="100000", **GRE)
+        assert match(labelled + plain).roles == {Role.T1: uid(plain)}
+
+    def test_an_agent_on_every_series_and_nothing_else_is_believed(self) -> None:
+        """Better no T1 than one with contrast in it."""
+        agent = {"ContrastBolusAgent": "DOTAREM", "AcquisitionTime": "100000"}
+        found = match(classic("T1 3D", **GRE, **agent) + classic("FLAIR", **agent))
+        assert Role.T1 in found.missing
+        assert Role.T1C in found.roles
+
+    def test_an_agent_on_every_series_yields_to_a_mark(self) -> None:
+        """The one before the first marked series has none."""
+        agent = {"ContrastBolusAgent": "DOTAREM"}
+        before = classic("T1 3D", AcquisitionTime="100000", **GRE, **agent)
+        after = classic("T1 3D GADO", AcquisitionTime="101000", **GRE, **agent)
+        found = match(before + after)
+        assert (found.roles[Role.T1], found.roles[Role.T1C]) == (uid(before), uid(after))
+        assert "without contrast (acquired before" in reason(found, before)

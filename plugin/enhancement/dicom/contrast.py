@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from enhancement.dicom.facts import SeriesFacts
 from enhancement.dicom.headers import items, seconds_of_day, text
@@ -18,42 +19,76 @@ def decide_contrast(study: Sequence[SeriesFacts], settings: MatchingSettings) ->
 
     A mark in the description wins. Else the time of the injection decides, where the study tells it: from
     the header, from a bolus perfusion series, or from the first series that is certainly after contrast.
-    Else the agent in the header decides, unless every T1-like series has it: technologists enter it
-    once for the whole examination, and then it says nothing.
+    Else the agent in the header decides. Where every series has it, a technologist entered it once for the
+    whole examination, and time goes before it.
     """
     marks = {
         id(facts): facts.contrast_in_description(settings.contrast_marks, settings.no_contrast_marks) for facts in study
     }
     # A result of ours names the agent of its source and the hour at which it was computed: it tells no injection.
     acquired = [facts for facts in study if not facts.is_own_output and text(facts.first, "SyntheticData") != "YES"]
-    injected_s = _injection_s(acquired, marks)
-    agents = [facts.has_agent for facts in acquired if facts.images]
-    agent_tells = any(agents) and not (all(agents) and len(agents) > 1 and injected_s is not None)
+    injection = _Injection(_bolus_s(acquired), _first_marked_s(acquired, marks), _agent_tells(acquired))
     for facts in study:
         mark = marks[id(facts)]
+        reason = "by its description"
         if mark is None:
-            mark = _by_time_or_agent(facts, injected_s, agent_tells)
+            mark, reason = injection.judge(facts)
         facts.contrast = "UNKNOWN" if mark is None else "YES" if mark else "NO"
+        facts.contrast_reason = reason
 
 
-def _by_time_or_agent(facts: SeriesFacts, injected_s: float | None, agent_tells: bool) -> bool | None:
-    if injected_s is not None and facts.acquired_s is not None:
-        if facts.acquired_s >= injected_s:
-            return True
-        return agent_tells and facts.has_agent
-    return True if agent_tells and facts.has_agent else None
+@dataclass(frozen=True)
+class _Injection:
+    """What a study tells of when contrast was given, in seconds of the day.
+
+    `bolus_s` is the injection itself; `marked_s` the first series that says that it is after contrast, so
+    that the injection was then or earlier.
+    """
+
+    bolus_s: float | None
+    marked_s: float | None
+    agent_tells: bool
+
+    def judge(self, facts: SeriesFacts) -> tuple[bool | None, str]:
+        """Whether a series whose description is silent was made with contrast, and by what one knows."""
+        if facts.acquired_s is not None:
+            if self.bolus_s is not None:
+                after = facts.acquired_s >= self.bolus_s
+                return after, f"acquired {'after' if after else 'before'} the injection"
+            if self.marked_s is not None and facts.acquired_s >= self.marked_s:
+                return True, "acquired after a series with contrast"
+            if self.marked_s is not None and not (facts.has_agent and self.agent_tells):
+                return False, "acquired before the first series with contrast"
+        # With nothing but the agent to go by it is believed: a T1 that is none would be worse than none.
+        return (True, "contrast agent in the header") if facts.has_agent else (None, "nothing tells of contrast")
 
 
-def _injection_s(study: Sequence[SeriesFacts], marks: dict[int, bool | None]) -> float | None:
-    """Earliest moment, in seconds of the day, from which contrast is in the patient; None where nothing tells."""
+def _agent_tells(study: Sequence[SeriesFacts]) -> bool:
+    """Whether the agent in the header distinguishes series: not where every one of several has it."""
+    agents = [facts.has_agent for facts in study if facts.images]
+    return any(agents) and not (all(agents) and len(agents) > 1)
+
+
+def _bolus_s(study: Sequence[SeriesFacts]) -> float | None:
+    """When the agent was injected, by the header or by a perfusion series that followed the bolus."""
     moments = []
     for facts in study:
         moments += [seconds for clock in _start_times(facts) if (seconds := seconds_of_day(clock)) is not None]
-        if facts.acquired_s is None:
-            continue
-        bolus = any(found_in(_BOLUS, d) and not found_in(_NOT_BOLUS, d) for d in facts.descriptions[:2])
-        if bolus or marks[id(facts)]:
+        if facts.acquired_s is not None and _is_bolus(facts):
             moments.append(facts.acquired_s)
+    return min(moments, default=None)
+
+
+def _is_bolus(facts: SeriesFacts) -> bool:
+    """Whether a series is perfusion by a bolus of contrast, not by labelled blood."""
+    described = " ".join(facts.descriptions[:2])
+    labelled = "ASL" in facts.image_type or found_in(_NOT_BOLUS, described)
+    return found_in(_BOLUS, described) and not labelled
+
+
+def _first_marked_s(study: Sequence[SeriesFacts], marks: dict[int, bool | None]) -> float | None:
+    """When the first series was acquired that says that it is after contrast."""
+    moments = [facts.acquired_s for facts in study if marks[id(facts)] and facts.acquired_s is not None]
     return min(moments, default=None)
 
 

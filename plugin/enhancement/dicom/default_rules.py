@@ -287,20 +287,18 @@ _NOT_T1 = (_is(_FLAIR + r"(?<!t1 flair)(?<!t1flair)"), _is(_DWI), _is(_ADC), _is
 _LONG_ECHO = (_least("EchoTime", 60.0),)
 
 
-def _t1(name: str, *more: Condition, none: tuple[Condition, ...] = ()) -> tuple[Rule, ...]:
+def _t1(*more: Condition, none: tuple[Condition, ...] = ()) -> tuple[Rule, ...]:
     """A T1-weighted image by name or by physics."""
     return (
         _rule(
-            f"{name}: T1 in the description",
+            "T1 in the description",
             _is(_T1),
             *more,
             none=(*none, _is(_DWI), _is(_ADC), _is(rf"{_T2}(?!.*{_T1})(?<!t1)"), *_LONG_ECHO),
         ),
+        _rule("a T1-weighted sequence by name", _is(_T1_SEQUENCES), *more, none=(*none, *_NOT_T1, *_LONG_ECHO)),
         _rule(
-            f"{name}: a T1-weighted sequence by name", _is(_T1_SEQUENCES), *more, none=(*none, *_NOT_T1, *_LONG_ECHO)
-        ),
-        _rule(
-            f"{name}: 3D gradient echo, prepared or short",
+            "3D gradient echo, prepared or short",
             _any("ScanningSequence", "GR"),
             _any("MRAcquisitionType", "3D"),
             _most("EchoTime", 8.0),
@@ -316,7 +314,7 @@ def _t1(name: str, *more: Condition, none: tuple[Condition, ...] = ()) -> tuple[
             ),
         ),
         _rule(
-            f"{name}: 2D gradient echo, short echo, large flip angle",
+            "2D gradient echo, short echo, large flip angle",
             _any("ScanningSequence", "GR"),
             _any("MRAcquisitionType", "2D"),
             _most("EchoTime", 10.0),
@@ -327,7 +325,7 @@ def _t1(name: str, *more: Condition, none: tuple[Condition, ...] = ()) -> tuple[
             none=(*none, _any("ScanningSequence", "EP"), _DIFFUSION, _MIXED),
         ),
         _rule(
-            f"{name}: spin echo, short TE and TR",
+            "spin echo, short TE and TR",
             _any("ScanningSequence", "SE"),
             _most("EchoTime", 35.0),
             _most("RepetitionTime", 1300.0),
@@ -336,7 +334,7 @@ def _t1(name: str, *more: Condition, none: tuple[Condition, ...] = ()) -> tuple[
             none=(*none, _any("ScanningSequence", "EP", "GR"), _DIFFUSION, _MIXED),
         ),
         _rule(
-            f"{name}: inversion recovery spin echo, short TI and TE",
+            "inversion recovery spin echo, short TI and TE",
             _any("ScanningSequence", "IR"),
             _least("InversionTime", 350.0),
             _most("InversionTime", 1250.0),
@@ -373,9 +371,9 @@ _ROLES: dict[Role, tuple[Rule, ...]] = {
             none=(_DIFFUSION, _any("ScanningSequence", "EP")),
         ),
     ),
-    Role.T1C_VFA: _t1("black-blood T1 after contrast", _GIVEN, _IS_VARIABLE_FLIP)[:2],
-    Role.T1C: _t1("T1 after contrast", _GIVEN, none=(_IS_VARIABLE_FLIP,)),
-    Role.T1: _t1("T1", none=(_GIVEN,)),
+    Role.T1C_VFA: _t1(_GIVEN, _IS_VARIABLE_FLIP)[:2],
+    Role.T1C: _t1(_GIVEN, none=(_IS_VARIABLE_FLIP,)),
+    Role.T1: _t1(none=(_GIVEN,)),
     Role.T2: (
         _rule(
             "T2 in the description",

@@ -60,6 +60,7 @@ class SeriesFacts:
         plain = (ds for ds in self.images if not is_map(kinds := texts(ds, "ImageType")) and component_of(kinds) == "M")
         self.first = next(plain, self.images[0] if self.images else self.instances[0])
         self.contrast = "UNKNOWN"
+        self.contrast_reason = ""
         self.series_instance_uid = text(self.first, "SeriesInstanceUID")
         self.series_description = text(self.first, "SeriesDescription")
 

@@ -18,7 +18,7 @@ from enhancement.dicom.headers import text
 from enhancement.dicom.ranking import rank
 from enhancement.dicom.report import SeriesReport, StudyMatch
 from enhancement.dicom.rules import first_exclusion, first_roles, joined
-from enhancement.settings import MatchingSettings, Role, Rules
+from enhancement.settings import MatchingSettings, Role, Rule, Rules
 
 _RANKED = (Role.T1, Role.T1C, Role.FLAIR, Role.T2, Role.ADC, Role.T1C_VFA)
 
@@ -95,15 +95,18 @@ def classify(facts: SeriesFacts, rules: Rules) -> _Verdict:
         if (excluded := first_exclusion(rules, facts, description)) is not None:
             return _Verdict(None, f"none of ours: {excluded.name}")
         if found := first_roles(rules, facts, description, descriptive=True):
-            return _verdict(found)
+            return _verdict(facts, found)
     if found := first_roles(rules, facts, "", descriptive=False):
-        return _verdict(found)
+        return _verdict(facts, found)
     return _Verdict(None, "no rule fits")
 
 
-def _verdict(found: Sequence[tuple[Role, object]]) -> _Verdict:
+def _verdict(facts: SeriesFacts, found: Sequence[tuple[Role, Rule]]) -> _Verdict:
+    """The first role in the order of the rules; of a T1 also what tells of contrast."""
     role, rule = found[0]
-    return _Verdict(role, str(getattr(rule, "name", rule)))
+    of_t1 = role in (Role.T1, Role.T1C, Role.T1C_VFA)
+    given = "with" if facts.contrast == "YES" else "without"
+    return _Verdict(role, f"{rule.name}; {given} contrast ({facts.contrast_reason})" if of_t1 else rule.name)
 
 
 def _plain_reason(candidate: Candidate) -> str:
