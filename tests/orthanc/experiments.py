@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,13 @@ class Kills:
 
     studies: int
     kills: int = 0
-    moments: Counter[str] = field(default_factory=Counter)
+    moments: dict[str, int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     attempts: int = 0
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(replace(self, moments={}, wrong=list(self.wrong))) | {"moments": dict(self.moments)}
 
 
 class Scanner(threading.Thread):
@@ -109,12 +109,16 @@ def kill_again_and_again(
         victim.start(wait=chance.random() < 0.5)
     scanner.join(timeout_s)
     for server in servers:
-        server.wait(lambda server=server: server.get("/enhancement/status"), 60, "the plugin after the last kill")
+        server.wait(lambda server=server: _is_up(server), 120, "the plugin after the last kill")
     for study in studies:
         report.wrong += await_one_result(servers[0], study, timeout_s)
     report.attempts = sum(job["attempts"] for job in servers[0].jobs())
     report.seconds = round(time.monotonic() - began, 1)
     return report
+
+
+def _is_up(server: Orthanc) -> bool:
+    return bool(server.get("/enhancement/status").get("state") not in ("", "starting"))
 
 
 def await_one_result(server: Orthanc, study: PhantomStudy, timeout_s: float) -> list[str]:
