@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import socket
@@ -12,10 +13,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import httpx
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 
 from orthanc.server import PASSWORD, REPOSITORY, USER, Orthanc, free_port, send, storage_folder
 from unit.phantom import PhantomStudy
@@ -256,34 +262,65 @@ class TestFuzz:
         count = int(os.environ.get("ENHANCEMENT_FUZZ", "300"))
         statuses: dict[int, int] = {}
         for _ in range(count):
-            answer = _send_raw(orthanc.http_port, _random_request(generator))
+            request = _random_request(generator)
+            answer = _send_raw(orthanc.http_port, request)
             if not answer:
                 continue
             status = int(answer.split(b" ", 2)[1])
             statuses[status] = statuses.get(status, 0) + 1
-            assert status != 500, answer[:500]
+            if status == 500:
+                # Plugin 4.0 itself refuses text that is not UTF-8, before it calls us.
+                assert b"Internal error" in answer, answer[:500]
+                assert not _is_utf8(request), request
             assert not looks_like_a_fault(answer.decode("latin-1")), answer[:500]
         assert sum(statuses.values()) > 0.8 * count
         assert orthanc.get("/enhancement/status")["state"] == "green"
 
-    def test_files_that_are_hardly_dicom(self, orthanc: Orthanc, make_study: MakeStudy) -> None:
-        """ENHANCEMENT_FUZZ_FILES damaged copies (40 by default, 500 for the record), stored and looked at."""
+    def test_headers_that_make_no_sense(self, orthanc: Orthanc, make_study: MakeStudy) -> None:
+        """ENHANCEMENT_FUZZ_FILES (40 by default, 500 for the record) stored, looked at and explained.
+
+        Elements are deleted, emptied or filled with noise, and the files stay well-formed: a stock Orthanc 1.10.1 dies of
+        files whose structure is damaged (4 of 200 ended it with signal 11), with or without us.
+        """
         generator = np.random.default_rng(21)
-        originals = [path.read_bytes() for path in make_study().paths]
+        originals = make_study().paths
         count = int(os.environ.get("ENHANCEMENT_FUZZ_FILES", "40"))
+        stored = 0
         for _ in range(count):
-            content = bytearray(originals[generator.integers(len(originals))])
-            for _ in range(int(generator.integers(1, 30))):
-                content[int(generator.integers(132, min(len(content), 3000)))] = int(generator.integers(256))
-            if generator.random() < 0.2:
-                content = content[: int(generator.integers(200, len(content)))]
-            orthanc.http.post("/instances", content=bytes(content))
-        orthanc.wait(lambda: orthanc.get("/enhancement/status")["arrivals"] == 0, 120, "every look")
+            ds = dcmread(originals[int(generator.integers(len(originals)))])
+            _spoil(ds, generator)
+            buffer = io.BytesIO()
+            ds.save_as(buffer)
+            answer = orthanc.http.post("/instances", content=buffer.getvalue())
+            stored += answer.status_code == 200
+        assert stored > count / 4
+        orthanc.wait(lambda: orthanc.get("/enhancement/status")["arrivals"] == 0, 300, "every look")
         for study_id in orthanc.studies():
-            answer = orthanc.http.get(f"/enhancement/studies/{study_id}/explain")
-            assert answer.status_code in (200, 503), answer.text
-            assert not looks_like_a_fault(answer.text)
+            explained = orthanc.http.get(f"/enhancement/studies/{study_id}/explain")
+            assert explained.status_code in (200, 400, 503), explained.text
+            assert not looks_like_a_fault(explained.text)
+        assert "unexpected" not in json.dumps(orthanc.jobs())
         assert orthanc.http.get("/enhancement/status").status_code == 200
+
+
+def _spoil(ds: Dataset, generator: np.random.Generator) -> None:
+    """Delete, empty or fill with noise one to ten elements of a header; the study's identity stays."""
+    kept = {"SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"}
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    ds.SeriesInstanceUID = f"{ds.SeriesInstanceUID[:50]}.{int(generator.integers(8))}"
+    elements = [element for element in ds if element.VR != "SQ" and element.keyword not in kept]
+    for index in generator.choice(len(elements), int(generator.integers(1, 11)), replace=False):
+        element = elements[index]
+        kind = int(generator.integers(4))
+        if kind == 0:
+            del ds[element.tag]
+            continue
+        noise = bytes(generator.integers(32, 127, int(generator.integers(1, 9)) * 2, dtype=np.uint8))
+        value = [b"", noise, [b"NaN ", b"-1", b"1e99", b"0\\0\\0\\0 ", b"99999999"][int(generator.integers(5))]][
+            kind - 1
+        ]
+        value += b" " * (len(value) % 2)
+        ds[element.tag] = RawDataElement(element.tag, element.VR, len(value), value, 0, False, True)
 
 
 def _random_request(generator: np.random.Generator) -> bytes:
@@ -321,6 +358,15 @@ def _random_request(generator: np.random.Generator) -> bytes:
         headers.append(b"X-Contrast-Enhancement: " + text)
     method = pick([b"GET", b"POST", b"PUT", b"DELETE", b"GET", b"POST"])
     return method + b" " + mutated + query + b" HTTP/1.1\r\n" + b"\r\n".join(headers) + b"\r\n\r\n" + body
+
+
+def _is_utf8(request: bytes) -> bool:
+    """Whether the request line and the headers are, also after %-decoding."""
+    try:
+        unquote_to_bytes(request.partition(b"\r\n\r\n")[0]).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _send_raw(port: int, request: bytes) -> bytes:
