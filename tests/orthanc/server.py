@@ -107,7 +107,7 @@ class Orthanc:
                 command, stdout=log, stderr=subprocess.STDOUT, env=environment | self.variables
             )
         if wait:
-            self.wait(lambda: self._state() not in ("", "starting"), 60, "the plugin to come up")
+            self.wait(lambda: self._state() not in ("", "starting"), 180, "the plugin to come up")
 
     def stop(self, timeout_s: float = 30) -> float:
         """Ask it to stop; the seconds that took."""

@@ -279,8 +279,8 @@ class TestFuzz:
     def test_headers_that_make_no_sense(self, orthanc: Orthanc, make_study: MakeStudy) -> None:
         """ENHANCEMENT_FUZZ_FILES (40 by default, 500 for the record) stored, looked at and explained.
 
-        Elements are deleted, emptied or filled with noise, and the files stay well-formed: a stock Orthanc 1.10.1 dies of
-        files whose structure is damaged (4 of 200 ended it with signal 11), with or without us.
+        Elements are deleted, emptied or filled with noise, and the files stay well-formed: a stock Orthanc 1.10.1
+        dies of files whose structure is damaged (4 of 200 ended it with signal 11), with or without us.
         """
         generator = np.random.default_rng(21)
         originals = make_study().paths

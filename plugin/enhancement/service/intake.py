@@ -7,6 +7,7 @@ missing becomes INCOMPLETE; our own series, whose arrival fires the same event, 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from enhancement.errors import ArchiveError, EnhancementError, InputError, Ledge
 from enhancement.service.engine import Engine
 from enhancement.service.fingerprint import INPUT_ROLES, fingerprint, settings_that_matter
 from enhancement.service.ledger import Ledger
-from enhancement.service.states import Arrival, Code, JobRow, Priority
+from enhancement.service.states import Arrival, Code, JobRow, Priority, State
 from enhancement.settings import Role, Settings
 
 log = structlog.get_logger("enhancement.intake")
@@ -124,6 +125,7 @@ class Intake:
 
     def _look(self, arrival: Arrival) -> bool:
         self._look_begins(arrival.study_id)
+        began = time.time()
         recipe = self._engine.manifest().recipe
         seen = self._digest_of_foreign(arrival.study_id)
         if self._needs_no_look(arrival, seen):
@@ -144,7 +146,7 @@ class Intake:
             lacking = [str(role) for role in study.match.missing]
             self._ledger.inbox.note_incomplete(None, arrival.study_id, recipe, lacking, missing.message)
         else:
-            job = self._enqueue(arrival, recipe, study)
+            job = self._enqueue(arrival, recipe, study, began)
             log.info("looked at", study=arrival.study_id, job=job.id, state=str(job.state))
         self._remember(arrival.study_id, seen)
         return missing is None
@@ -166,7 +168,7 @@ class Intake:
             return error
         return None
 
-    def _enqueue(self, arrival: Arrival, recipe: str, study: Study) -> JobRow:
+    def _enqueue(self, arrival: Arrival, recipe: str, study: Study, began: float) -> JobRow:
         digest = self._engine.manifest().digest
         priority = arrival.priority
         if study.urgent:
@@ -179,11 +181,21 @@ class Intake:
             origin=arrival.origin,
             requested_by=arrival.requested_by,
             model_digest=digest,
-            present=study.own_series,
+            present=self._present(arrival.study_id, study, began),
             expected=[self._expected(study, recipe, digest)],
             force=arrival.force,
             arrival=arrival,
         )
+
+    def _present(self, study_id: str, study: Study, began: float) -> frozenset[str] | None:
+        """Our results in the study, or None where a job was storing its own while the study was being read.
+
+        What was read is then older than what the ledger knows, and a result stored meanwhile would look lost.
+        """
+        for job in self._ledger.records.jobs(study_id=study_id, states=[State.RUNNING, State.STORED]):
+            if job.state is State.RUNNING or (job.finished_at or 0.0) >= began:
+                return None
+        return study.own_series
 
     def _expected(self, study: Study, recipe: str, digest: str) -> str:
         """The UID that the enhanced series will have: a function of inputs, model and settings."""
