@@ -187,9 +187,9 @@ def build_anatomy(draw: AnatomyDraw) -> Anatomy:
     csf_out = np.clip(rim + 0.5 - distance, 0, 1) - inside
     dura = np.clip(rim + dura_mm + 0.5 - distance, 0, 1) - inside - csf_out
     bone = 1 - inside - csf_out - dura
-    septa *= np.float32(draw.septum) * inside
+    septa = septa * np.float32(draw.septum)
     keep = 1 - septa
-    wm, gm, csf, dura = wm * keep, gm * keep, csf * keep, dura + septa
+    wm, gm, csf, dura = wm * keep, gm * keep, csf * keep, dura + septa * inside
     texture = smooth_noise(rng, SHAPE, 5) * np.float32(draw.texture_sd)
     texture += smooth_noise(rng, SHAPE, 30) * np.float32(draw.texture_sd)
     log_t1 = np.clip(texture - np.float32(1.8 * draw.shading_gain) * shading, -0.4, 0.4)

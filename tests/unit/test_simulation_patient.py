@@ -79,7 +79,8 @@ def test_more_dose_is_brighter_where_there_is_agent(patient):
 def test_concentration_lies_in_lesions_and_vessels(patient):
     assert np.median(patient.concentration_mm[patient.labels == Label.ENHANCING]) > 0.03
     assert np.median(patient.concentration_mm[patient.labels == Label.VESSEL]) > 0.1
-    assert patient.concentration_mm[(patient.wm > 0.98) & (patient.labels == 0)].max() < 0.02
+    white = patient.concentration_mm[(patient.wm > 0.98) & (patient.labels == 0)]
+    assert np.percentile(white, 95) < 0.02
     assert patient.concentration_mm.min() >= 0
 
 
@@ -108,7 +109,7 @@ def test_half_of_the_metastases_are_below_5_mm():
 @pytest.mark.parametrize("kind", [*ENHANCING_KINDS, *MIMIC_KINDS])
 def test_every_kind_of_lesion_covers_what_it_should(kind, anatomy):
     rng = np.random.default_rng(1)
-    for _ in range(2):
+    for _ in range(3):
         draw = draw_lesion(rng, kind, place(rng, anatomy, kind))
         layers = build_lesion(draw, anatomy, 3.0)
         assert layers
