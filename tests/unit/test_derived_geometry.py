@@ -22,6 +22,8 @@ from enhancement.imaging.atlas import network_grid
 from enhancement.network.ensemble import Prediction
 from enhancement.network.manifest import InputChannel, OutputScale
 from enhancement.pipeline import StudyInput, enhance, read_study
+from enhancement.service.engine import Engine
+from enhancement.service.health import Health
 from enhancement.settings import Settings, parse_settings
 from simulation.study import Simulated
 from unit.derived_support import provenance
@@ -51,7 +53,7 @@ class Amplifier:
 
     def predict(self, inputs_czyx: NDArray[np.float32], progress: Any = None) -> Prediction:
         mean = inputs_czyx[3] + 2 * np.maximum(inputs_czyx[3] - inputs_czyx[0], 0)
-        return Prediction(np.clip(mean, 0, 1), np.zeros_like(mean), 1)
+        return Prediction(np.clip(mean, 0, 1), np.zeros_like(mean), 1, "cpu")
 
 
 class TrueBrain:
@@ -97,3 +99,13 @@ def test_the_enhancement_lies_on_the_lesion(tmp_path: Path, name: str) -> None:
     diffusion = read.others["DWI"]
     assert isinstance(diffusion, DiffusionSeries)
     assert len(adc_series(result.adc, diffusion, provenance())) == diffusion.images[0].GetSize()[2]
+
+
+def test_the_installed_networks_keep_the_lesion_in_place(tmp_path: Path) -> None:
+    if not (MODELS / "t1c-pro" / "manifest.json").is_file() or not (MODELS / "brain" / "manifest.json").is_file():
+        pytest.skip("model_weights holds no t1c-pro or no brain yet")
+    settings = parse_settings({"ModelWeights": str(MODELS), "Model": {"Folds": 1, "Mirrorings": 1}})
+    ensemble, brain = Engine(settings, MODELS.parent, "cpu", Health()).load()
+    study = small_study(tmp_path, tilt_deg=(9.0, -4.0, 6.0))
+    read, result = _run(tmp_path, study, ensemble, brain, settings)
+    assert _lesion_shift_mm(study, read.t1c.image, result.t1c_pro) < 1.0
