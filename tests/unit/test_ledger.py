@@ -46,6 +46,14 @@ class TestAsking:
         job = bench.enqueue(expected=["1.2", "1.3"], present={"1.2", "1.3", "1.4"})
         assert (job.state, job.result_uids, job.origin) == (State.STORED, ("1.2", "1.3"), "adopted")
 
+    def test_adopted_result_takes_the_place_of_the_stored_one(self, bench: Bench) -> None:
+        """A job of half a series read the study when it was whole, and stored what the whole one's job would store."""
+        first = bench.store(fingerprint="half", uid="1.2")
+        job = bench.enqueue(fingerprint="whole", expected=["1.2"], present={"1.2"})
+        assert job.state is State.STORED
+        first = bench.ledger.get(first.id)
+        assert (first.state, first.superseded_by, first.current) == (State.SUPERSEDED, job.id, False)
+
     def test_half_of_the_expected_results_is_no_result(self, bench: Bench) -> None:
         """One of two series is not the whole."""
         assert bench.enqueue(expected=["1.2", "1.3"], present={"1.2"}).state is State.QUEUED
@@ -111,6 +119,16 @@ class TestNewInputs:
         assert bench.ledger.finish(old, State.STORED, result_uids=["1.1"]).job.state is State.STORED
         finished = bench.ledger.finish(bench.claim(), State.STORED, result_uids=["1.2"])
         assert [job.id for job in finished.superseded] == [old.id]
+
+    def test_outdated_run_does_not_push_the_newer_result_aside(self, bench: Bench) -> None:
+        """The newer result was found in the archive while the outdated job still ran."""
+        bench.enqueue(fingerprint="first")
+        old = bench.claim()
+        new = bench.enqueue(fingerprint="second", expected=["1.2"], present={"1.2"})
+        finished = bench.ledger.finish(old, State.STORED, result_uids=["1.1"])
+        assert (finished.job.state, finished.job.superseded_by) == (State.SUPERSEDED, new.id)
+        assert finished.superseded == (finished.job,)
+        assert bench.ledger.get(new.id).state is State.STORED
 
     def test_outdated_run_does_not_come_back(self, bench: Bench) -> None:
         """Failed, stopped or dead: there are newer inputs."""

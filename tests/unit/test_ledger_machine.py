@@ -54,6 +54,13 @@ class LedgerMachine(RuleBasedStateMachine):
         if priority is Priority.MANUAL:
             assert job.state in (State.QUEUED, State.RUNNING, State.STORED)
 
+    @rule(study=STUDIES, inputs=INPUTS, who=st.integers(0, 1))
+    def look_at_what_is_stored(self, study: str, inputs: str, who: int) -> None:
+        """The archive holds the result of these inputs, whatever the ledger knows."""
+        self.ledgers[who].enqueue(study, RECIPE, inputs, present={f"2.{inputs}"}, expected=[f"2.{inputs}"])
+        self.asked.add(study)
+        self.wanted[study] = inputs
+
     @rule(target=held, who=st.integers(0, 1))
     def claim(self, who: int) -> object:
         job = self.ledgers[who].claim("worker")

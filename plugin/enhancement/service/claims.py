@@ -100,15 +100,20 @@ class Claims(LedgerCore):
             values = ending.ended(held, state, code, reason, advice, final=final, queue=self._queue, now=now)
             if audit is not None:
                 values["audit"] = dict(audit)
-            superseded = []
+            superseded: list[JobRow] = []
             if state is State.STORED:
                 values["result_uids"] = list(result_uids)
-                superseded = self._supersede_stored(connection, held, now)
+                newer = self._stored_newer(connection, held)
+                if newer is None:
+                    superseded = self._supersede_stored(connection, held, now)
+                else:
+                    values |= {"state": State.SUPERSEDED, "code": Code.NEWER_INPUTS, "superseded_by": newer.id}
             self._release_place(connection, held, values, now)
             outcome = State.FAILED if state is State.FAILED else values["state"]
             words = {"code": code[:64], "reason": reason, "advice": advice}
             rows.end_attempt(connection, held.claim_id, now, outcome, **words)
-            return Finished(rows.modify(connection, held.id, values), tuple(superseded))
+            ended = rows.modify(connection, held.id, values)
+            return Finished(ended, tuple(superseded) or ((ended,) if ended.state is State.SUPERSEDED else ()))
 
     def release(self, job: JobRow) -> JobRow:
         """Put the job back unharmed, because Orthanc stops; no attempt is counted."""
@@ -171,6 +176,12 @@ class Claims(LedgerCore):
         if found is None:
             raise LedgerError(f"job {job.id} is no longer held by this worker", code="LEASE_LOST")
         return JobRow.of(found)
+
+    def _stored_newer(self, connection: Connection, job: JobRow) -> JobRow | None:
+        """The stored result of newer inputs, which an outdated job must not push aside."""
+        others = rows.siblings(connection, self.archive, job.study_id, job.recipe, job.id)
+        stored = [other for other in others if other.state is State.STORED and other.current]
+        return stored[0] if stored and not job.current else None
 
     def _supersede_stored(self, connection: Connection, job: JobRow, now: float) -> list[JobRow]:
         others = rows.siblings(connection, self.archive, job.study_id, job.recipe, job.id)

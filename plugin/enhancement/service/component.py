@@ -31,7 +31,7 @@ from enhancement.service.processing import Outcome
 from enhancement.service.reconcile import Reconciler
 from enhancement.service.results import Results
 from enhancement.service.routes import Router
-from enhancement.service.states import Finished
+from enhancement.service.states import Arrival, Finished
 from enhancement.service.store import OrthancStore
 from enhancement.service.worker import Worker
 from enhancement.settings import SECTION, Settings, parse_settings
@@ -192,9 +192,20 @@ class Component:
         for arrival in self._ledger.inbox.waiting(limit=LOOKS_PER_TICK):
             if self._stop.is_set():
                 return
-            if self._intake.look(arrival):
+            if self._look_at(arrival):
                 for worker in self._workers:
                     worker.wake()
+
+    def _look_at(self, arrival: Arrival) -> bool:
+        """One look; a study over which it stumbles is put off, so that those behind it are not held up."""
+        try:
+            return self._intake.look(arrival)
+        except EnhancementError:
+            raise
+        except Exception as error:  # a fault of ours or of a library
+            log.error("look failed", study=arrival.study_id, error=type(error).__name__, exc_info=True)
+            self._ledger.inbox.postpone(arrival, min(3600.0, FAULT_S * 2.0**arrival.looks))
+            return False
 
     def _take_up(self) -> None:
         """Begin where this Orthanc ended, or with a ledger that was put in the place of a lost one."""

@@ -225,6 +225,12 @@ class Requests(LedgerCore):
         others = rows.siblings(connection, self.archive, key["study_id"], key["recipe"], job.id if job else None)
         gone = [other.id for other in others if rows.give_way(connection, other, now)]
         values = values | {"current": True, "updated_at": now}
+        if values.get("state") is State.STORED:
+            # Adopted: a job of earlier inputs read the study when it already was what it is now, and stored this.
+            stored = [other.id for other in others if other.state is State.STORED]
+            ended = {"state": State.SUPERSEDED, "code": Code.NEWER_INPUTS, "updated_at": now}
+            connection.execute(update(jobs).where(jobs.c.id.in_(stored)).values(**ended))
+            gone += stored
         if job is None:
             job = rows.create(connection, key | values | {"created_at": now})
         else:
