@@ -4,6 +4,8 @@ A revision is history: it creates the tables as they were, and later changes of 
 their own. A test holds the sum of all revisions equal to `schema.py`.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,7 +15,7 @@ branch_labels = None
 depends_on = None
 
 
-def _jobs_columns() -> list[sa.Column]:
+def _jobs_columns() -> list[sa.Column[Any]]:
     return [
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("archive", sa.String(64), nullable=False),
