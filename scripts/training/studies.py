@@ -1,8 +1,8 @@
 """Real studies, packed for training through the plugin's own preprocessing.
 
-A sub-folder a patient. Either volumes named by what they are (``t1``, ``flair``, ``adc`` in mm^2/s, ``t1c``, ``t1c_low``,
-``seg``; .nii, .nii.gz, .mha or .nrrd), or a DICOM study with the low-dose T1c, where there is one, in a folder
-``t1c_low`` of its own beside a folder ``study``.
+A sub-folder a patient. Either volumes named by what they are (``t1``, ``flair``, ``adc`` in mm^2/s, ``t1c``,
+``t1c_low``, ``seg``; .nii, .nii.gz, .mha or .nrrd), or a DICOM study with the low-dose T1c, where there is one,
+in a folder ``t1c_low`` of its own beside a folder ``study``.
 """
 
 from __future__ import annotations
