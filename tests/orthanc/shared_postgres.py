@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from orthanc.server import Orthanc, storage_folder
 from unit.postgres_server import find_binaries, postgres_server
 
-PLUGINS = ("libOrthancPython.so", "libOrthancDicomWeb.so", "libOrthancPostgreSQLIndex.so")
+FOLDER = Path("/usr/share/orthanc/plugins")
+PLUGINS = [str(FOLDER / f"libOrthanc{name}.so") for name in ("Python", "DicomWeb", "PostgreSQLIndex")]
 
 
 def why_not() -> str:
@@ -21,7 +22,7 @@ def why_not() -> str:
         return "PostgreSQL is not installed"
     return (
         ""
-        if Path("/usr/share/orthanc/plugins", PLUGINS[2]).exists()
+        if Path(PLUGINS[2]).exists()
         else "Debian's orthanc-postgresql is not installed"
     )
 
@@ -36,7 +37,7 @@ def shared_orthancs(
         storage = stack.enter_context(storage_folder())
         shared = {
             **settings,
-            "Plugins": list(PLUGINS),
+            "Plugins": PLUGINS,
             "PostgreSQL": {
                 "EnableIndex": True,
                 "EnableStorage": False,
