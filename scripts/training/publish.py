@@ -163,8 +163,8 @@ _LIMITS = {
 - Amplifies vessels, dura, choroid plexus and pituitary as well as lesions, and whatever a misregistration of T1 and T1c
   makes look like enhancement.
 - Intensities of the result are not a measured concentration.""",
-    "extract": """- Trained on simulated heads: large resections, craniectomies, children and heads cut by the field of view
-  may fail.
+    "extract": """- Trained on simulated heads: large resections, craniectomies, children and heads cut by the
+  field of view may fail.
 - Its edge is as sharp as its grid; it is made for normalisation and registration, not for volumetry.""",
 }
 

@@ -150,7 +150,7 @@ T1C_PRO = Recipe(
         imperfect_mask=0.6,
     ),
     patch=64,
-    batch=4,
+    batch=3,
     steps=6000,
     warm_up=100,
     decay="cosine",

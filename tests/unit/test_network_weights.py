@@ -74,10 +74,6 @@ class TestRoundTrip:
         write_model(folder, manifest(), [network(0).state_dict()])
         found = sorted(path.name for path in folder.iterdir())
         assert found == ["MODEL_CARD.md", "fold-0.safetensors", "manifest.json"]
-            "MODEL_CARD.md",
-            "fold-0.safetensors",
-            "manifest.json",
-        ]
 
 
 class TestRefusals:

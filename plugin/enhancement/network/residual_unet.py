@@ -18,6 +18,8 @@ Head = Literal["sigmoid", "residual", "gain", "logit"]
 SLOPE = 0.2
 #: The "gain" head adds at most this many times the measured difference of T1c and T1.
 LARGEST_GAIN = 4.0
+#: Inputs in [0, 1] times the one less the other are about z-scores again.
+_UNIT, _OFFSET = 12.0, 3.0
 
 
 class ResidualBlock(nn.Module):
@@ -78,10 +80,10 @@ class ResidualUNet(nn.Module):
         super().__init__()
         self.head = head
         self.levels = levels
+        seen = in_channels + 1 if head == "gain" else in_channels  # and the difference of T1C and T1
         widths = [channels * 2**level for level in range(levels)]
         self.encoders = nn.ModuleList(
-            ResidualBlock(in_channels if level == 0 else width, width, convolutions)
-            for level, width in enumerate(widths)
+            ResidualBlock(seen if level == 0 else width, width, convolutions) for level, width in enumerate(widths)
         )
         self.downs = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.ups = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in pairwise(widths))
@@ -100,7 +102,7 @@ class ResidualUNet(nn.Module):
         (n, 1, z, y, x), float32
             The head runs in float32: an 8-bit mantissa would quantise the T1c that "residual" passes through.
         """
-        y = x
+        y = self._standardised(x)
         skips: list[Tensor] = []
         for level, encoder in enumerate(self.encoders):
             y = encoder(y if level == 0 else self.downs[level - 1](y))
@@ -111,13 +113,26 @@ class ResidualUNet(nn.Module):
         if self.head == "sigmoid":
             return torch.sigmoid(output)
         if self.head == "residual":
-            return x[:, -1:].float() + output
+            return x[:, -1:].float() + output / _UNIT
         if self.head == "gain":
             t1c = x[:, -1:].float()
             excess = torch.relu(t1c - x[:, :1].float())
             gain = LARGEST_GAIN * torch.sigmoid(output[:, :1])
-            return t1c + gain * excess + output[:, 1:]
+            return t1c + gain * excess + output[:, 1:] / _UNIT
         return output
+
+    def _standardised(self, x: Tensor) -> Tensor:
+        """Undo, roughly, the mapping of z-scores to [0, 1].
+
+        There noise is a hundredth and the offset is 0.2: the gradient of the offset drowns that of everything
+        fine, and 1,500 steps taught no network to remove noise. A head for the brain extractor has no such offset.
+        """
+        if self.head == "logit":
+            return x
+        z = x * _UNIT - _OFFSET
+        if self.head == "gain":
+            z = torch.cat((z, (x[:, -1:] - x[:, :1]) * _UNIT), dim=1)
+        return z.contiguous(memory_format=torch.channels_last_3d)
 
 
 def initialise(network: ResidualUNet, *, mean_target: float = 0.5) -> None:
@@ -126,8 +141,8 @@ def initialise(network: ResidualUNet, *, mean_target: float = 0.5) -> None:
     He initialisation for LeakyReLU, the second half of each block scaled down so that blocks start near
     the identity. The steps down and up have no activation behind them, so they start with gain 1: with He's gain of
     sqrt(2) each, what comes through the bottleneck starts 13 times as large as the skips, and fine detail is
-    learned late. The last layer has small weights, and a sigmoid's bias starts at the logit of the target's mean: one
-    that starts far from it saturates at zero in many seeds and never comes back.
+    learned late. The last layer has moderate weights, and a sigmoid's bias starts at the logit of the target's mean:
+    one that starts far from it saturates at zero in many seeds and never comes back.
 
     Parameters
     ----------
@@ -149,7 +164,8 @@ def initialise(network: ResidualUNet, *, mean_target: float = 0.5) -> None:
             nn.init.normal_(down.weight, std=(8 * down.in_channels) ** -0.5)  # type: ignore[operator,arg-type]
         for up in network.ups:  # each voxel is fed once: the fan-in is the channels, not 8 times as many
             nn.init.normal_(up.weight, std=up.in_channels**-0.5)  # type: ignore[operator,arg-type]
-    nn.init.normal_(network.last.weight, std=1e-3)
+    # Not smaller: behind a last layer of 1e-3 the body gets no gradient to speak of, and 1,500 steps taught it nothing.
+    nn.init.normal_(network.last.weight, std=0.1)
     bias = 0.0 if network.head == "residual" else math.log(mean_target / (1 - mean_target))
     nn.init.constant_(network.last.bias, bias)  # type: ignore[arg-type]
     if network.head == "gain":
