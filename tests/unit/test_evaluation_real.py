@@ -15,6 +15,7 @@ from evaluation.brain_study import brain_table, dice
 from evaluation.reader import Detection
 from evaluation.real import components, find_volumes, new_blobs, read_case
 from training.switches import change
+from unit.evaluation_case import make_case
 
 
 def _touch(folder: Path, *names: str) -> None:
@@ -74,8 +75,6 @@ class TestComponents:
 class TestNewBlobs:
     def test_a_mark_where_the_t1c_shows_nothing_is_new(self) -> None:
         """The lesion is segmented, the vessel enhances in the T1c, the third mark has nothing under it."""
-        from tests.unit.test_evaluation_cohort import make_case
-
         case = make_case()
         vessel = np.zeros_like(case.brain)
         vessel[24:27, 30:33, 30:33] = True

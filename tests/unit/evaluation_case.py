@@ -1,0 +1,38 @@
+"""A small case with a known truth, for the tests of the evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from evaluation.cases import Case
+from evaluation.detection import Lesion
+from evaluation.regions import find_regions
+
+SHAPE = (48, 56, 48)
+
+
+def make_case(seed: int = 0) -> Case:
+    """White matter within grey matter within CSF, one lesion, four targets."""
+    generator = np.random.default_rng(seed)
+    radius = np.linalg.norm((np.indices(SHAPE) - 24.0) / np.array([1, 1.15, 1])[:, None, None, None], axis=0)
+    tissue = ndimage.gaussian_filter(np.select([radius < 15, radius < 19, radius < 22], [100.0, 75.0, 30.0], 0.0), 0.6)
+    lesion = np.linalg.norm(np.indices(SHAPE) - np.array([24, 24, 18])[:, None, None, None], axis=0) < 3
+    brain = radius < 22
+
+    def at(dose: float) -> np.ndarray:
+        return np.where(lesion, tissue + 40 * dose, tissue).astype(np.float32)
+
+    t1 = (0.5 * (at(0) + 2 * generator.standard_normal(SHAPE))).astype(np.float32)
+    t1c = (at(1) + 2 * generator.standard_normal(SHAPE)).astype(np.float32)
+    regions = find_regions(t1, t1c, brain, lesion=lesion, abnormal=lesion)
+    return Case(
+        name=f"sim-{seed}",
+        volumes={"T1": t1, "T1C": t1c, "FLAIR": t1},
+        brain=brain,
+        regions=regions,
+        lesions=(Lesion((24, 24, 18), 6, 6),),
+        enhancing=lesion,
+        targets={float(dose): at(dose) for dose in (0, 1, 2, 4)},
+        facts={"seed": seed},
+    )
