@@ -144,10 +144,14 @@ class GateSettings(_Stage):
     )
     atlas_overlap: Limit = Field(default=Limit(soft=0.9, hard=0.8), description="Least Dice with the atlas' brain")
     agreement: Limit = Field(
-        default=Limit(soft=3.0, hard=2.0), description="Least ratio of mutual information to that of wrong poses"
+        default=Limit(soft=2.8, hard=2.1), description="Least ratio of mutual information to that of wrong poses"
+    )
+    place: Limit = Field(
+        default=Limit(soft=1.0, hard=1.1),
+        description="Largest mutual information beside the place found, over that there",
     )
     enhancement: Limit = Field(
-        default=Limit(soft=0.5, hard=0.25), description="Least brightening of vessels and dura by contrast, brain SDs"
+        default=Limit(soft=0.6, hard=0.2), description="Least brightening of vessels and dura by contrast, brain SDs"
     )
     identical: Limit = Field(default=Limit(soft=0.999, hard=0.9999), description="Largest correlation of T1 and T1c")
     noise: Limit = Field(default=Limit(soft=0.12, hard=0.25), description="Largest noise, in brain means")

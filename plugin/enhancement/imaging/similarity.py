@@ -7,7 +7,7 @@ and tells afterwards whether two series agree better than chance would have it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -91,10 +91,6 @@ class Similarity:
         inside = moving_zyx[moving_zyx > 0.02 * np.percentile(moving_zyx, 99)]
         edges = _quantile_edges(inside if inside.size > 1000 else moving_zyx.ravel())
         return cls(points, np.searchsorted(_quantile_edges(values), values), moving, moving_zyx, edges)
-
-    def thinned(self, step: int) -> Similarity:
-        """The same on every `step`-th point."""
-        return replace(self, points=self.points[::step], fixed_bins=self.fixed_bins[::step])
 
     def __call__(self, pose: Pose) -> float:
         """Mutual information in nats times the square root of the overlap; 0 where hardly anything overlaps."""
