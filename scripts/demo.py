@@ -29,7 +29,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the simulated patient.")] = 7,
     folds: Annotated[int, typer.Option(min=1, max=5)] = 5,
     mirrorings: Annotated[int, typer.Option(help="1, 2, 4 or 8.")] = 8,
-    stable_age: Annotated[int, typer.Option(help="Seconds of silence after which a study counts as whole.")] = 3,
+    stable_age: Annotated[int, typer.Option(help="Seconds of silence after which a study counts as whole.")] = 5,
     serve: Annotated[bool, typer.Option("--serve", help="Leave Orthanc running at the end.")] = False,
 ) -> None:
     """Simulate, send, enhance, fetch, compare, report."""

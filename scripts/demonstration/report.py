@@ -38,15 +38,25 @@ def measure_contrast(volume_zyx: Volume, lesion: Mask, white_matter: Mask) -> Co
     return Contrast((signal - float(background.mean())) / float(background.std()), signal / float(background.mean()))
 
 
-def series_volume(instances: Sequence[Dataset]) -> Volume:
-    """(z, y, x) stored values times slope plus intercept, slices in order of position along the normal."""
-    first = instances[0]
-    row, column = np.reshape([float(v) for v in first.ImageOrientationPatient], (2, 3))
+def series_image(instances: Sequence[Dataset]) -> sitk.Image:
+    """Stored values times slope plus intercept as a volume (LPS, mm), slices by position along their normal."""
+    row, column = np.reshape([float(v) for v in instances[0].ImageOrientationPatient], (2, 3))
     normal = np.cross(row, column)
-    ordered = sorted(instances, key=lambda ds: float(np.dot(normal, [float(v) for v in ds.ImagePositionPatient])))
-    return np.stack(
-        [ds.pixel_array * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0)) for ds in ordered]
-    )
+
+    def position(ds: Dataset) -> NDArray[np.floating]:
+        return np.array([float(v) for v in ds.ImagePositionPatient])
+
+    ordered = sorted(instances, key=lambda ds: float(normal @ position(ds)))
+    first, last = ordered[0], ordered[-1]
+    slices = [
+        ds.pixel_array * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0)) for ds in ordered
+    ]
+    image = sitk.GetImageFromArray(np.stack(slices).astype(np.float32))
+    between_mm = float(np.linalg.norm(position(last) - position(first))) / max(len(ordered) - 1, 1)
+    image.SetSpacing([float(first.PixelSpacing[1]), float(first.PixelSpacing[0]), between_mm])
+    image.SetOrigin(position(first).tolist())
+    image.SetDirection(np.column_stack([row, column, normal]).ravel().tolist())
+    return image
 
 
 def on_grid(truth_file: Path, reference: sitk.Image) -> Mask:
@@ -82,5 +92,5 @@ def draw(t1c: Volume, t1c_pro: Volume, lesion: Mask, *, file: Path, contrasts: t
         axis.axis("off")
     axes[3].contour(lesion[index], levels=[0.5], colors="#ff5050", linewidths=1.2)
     figure.tight_layout()
-    figure.savefig(file, dpi=110, facecolor="black")
+    figure.savefig(file, dpi=110, facecolor="black", bbox_inches="tight")
     plt.close(figure)

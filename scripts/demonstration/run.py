@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from io import BytesIO
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from demonstration.peers import Viewer, send_study
-from demonstration.report import Contrast, draw, measure_contrast, on_grid, series_volume
+from demonstration.report import Contrast, draw, measure_contrast, on_grid, series_image
 from demonstration.server import DemoError, OrthancServer
 
 CALLED_AET = "ORTHANC"
@@ -56,7 +55,7 @@ class Demo:
         """
         study_id, study_uid = self._send()
         sent = time.monotonic()
-        job = self._follow(study_id)
+        job = self._follow(study_id, settle_s=3 * stable_age_s + 10)
         seconds = time.monotonic() - sent - stable_age_s
         stored = self._result(study_id, job)
         moved = self._fetch(study_uid, stored)
@@ -75,16 +74,16 @@ class Demo:
         study_uid = str(dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
         return self._server.find("Study", StudyInstanceUID=study_uid)[0], study_uid
 
-    def _follow(self, study_id: str) -> dict[str, Any]:
+    def _follow(self, study_id: str, *, settle_s: float) -> dict[str, Any]:
         job: dict[str, Any] = {}
         columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console) as bar:
             task = bar.add_task("waiting for the study to be stable", total=1.0)
-            for job in self._server.follow_job(study_id, patience_s=PATIENCE_S):
-                bar.update(task, description=str(job.get("stage") or job["state"]), completed=job.get("progress") or 0)
+            for job in self._server.follow_job(study_id, patience_s=PATIENCE_S, settle_s=settle_s):
+                bar.update(task, description=str(job.get("stage") or job["state"]), completed=job.get("fraction") or 0)
         if job.get("state") != "STORED":
             raise DemoError(f"the job ended as {job.get('state')}: {job.get('code')}: {job.get('reason')}")
-        return job
+        return dict(self._server.get(f"/enhancement/jobs/{job['id']}"))
 
     def _result(self, study_id: str, job: dict[str, Any]) -> list[Dataset]:
         """The enhanced series as Orthanc holds it."""
@@ -118,12 +117,8 @@ class Demo:
             if (found := self._server.find("Instance", SOPInstanceUID=uid))
         ]
         t1c = [ds for ds in t1c if ds.FrameOfReferenceUID == t1c_pro[0].FrameOfReferenceUID and _same_grid(ds, t1c_pro)]
-        volume, enhanced = series_volume(t1c), series_volume(t1c_pro)
-        with tempfile.TemporaryDirectory() as folder:
-            for index, ds in enumerate(t1c_pro):
-                ds.save_as(Path(folder) / f"{index}.dcm")
-            names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder)
-            reference = sitk.ReadImage(names)
+        reference = series_image(t1c_pro)
+        volume, enhanced = (sitk.GetArrayFromImage(image) for image in (series_image(t1c), reference))
         lesion = on_grid(self._study / "truth" / "enhancing_lesion.nii.gz", reference)
         white_matter = on_grid(self._study / "truth" / "white_matter.nii.gz", reference)
         if not lesion.any():
@@ -134,7 +129,7 @@ class Demo:
 
     def _tell(self, job: dict[str, Any], seconds: float, before: Contrast, after: Contrast) -> None:
         table = Table("stage", "seconds", title="Time of every stage")
-        for stage, spent in (job.get("stage_seconds") or {}).items():
+        for stage, spent in ((job.get("audit") or {}).get("stage_seconds") or {}).items():
             table.add_row(stage, f"{spent:.1f}")
         table.add_row("[bold]last C-STORE to stored series, StableAge aside", f"[bold]{seconds:.1f}")
         self._console.print(table)

@@ -96,15 +96,20 @@ class OrthancServer:
         answer = self._http.post("/tools/find", json={"Level": level, "Query": query})
         return list(answer.raise_for_status().json())
 
-    def follow_job(self, study_id: str, *, patience_s: float) -> Iterator[dict[str, Any]]:
-        """The study's job whenever it is looked at, until it has ended."""
-        deadline = time.monotonic() + patience_s
-        while time.monotonic() < deadline:
+    def follow_job(self, study_id: str, *, patience_s: float, settle_s: float) -> Iterator[dict[str, Any]]:
+        """The study's job whenever it is looked at, until it has ended.
+
+        Where sending was slow, the study may have counted as whole before it was: a refusal is final only when no
+        later job has followed it within `settle_s`.
+        """
+        began = time.monotonic()
+        while time.monotonic() < began + patience_s:
             self._note_memory()
-            jobs = [job for job in self.get("/enhancement/jobs")["jobs"] if job["study_id"] == study_id]
+            jobs = [job for job in self.get(f"/enhancement/jobs?study={study_id}")["jobs"] if job["current"]]
             if jobs:
                 yield jobs[-1]
-                if jobs[-1]["state"] in FINAL_STATES:
+                refused = jobs[-1]["state"] in FINAL_STATES - {"STORED"}
+                if jobs[-1]["state"] == "STORED" or (refused and time.monotonic() > began + settle_s):
                     return
             time.sleep(0.5)
         raise DemoError(f"the job did not end within {patience_s:.0f} s; Orthanc's log is {self.log}")
