@@ -13,7 +13,7 @@ from simulation.scene import Scene
 from simulation.study import Simulated, StudySpec, draw_patient, simulate
 
 SEED = 7
-"""A meningioma of 37 mm: a solid lesion, whose centre is well defined."""
+"""Any patient that `draw_patient` accepts has an enhancing lesion of at least 12 mm."""
 
 SMALL: dict[str, Any] = {
     "spacing_mm": (2.5, 2.5, 3.0),
