@@ -73,6 +73,7 @@ class TestResume:
         (tmp_path / "checkpoint.pt.part").write_bytes(b"torn")
         assert checkpoints.load(tmp_path).step == 2
 
+    @pytest.mark.slow
     def test_killed_by_sigkill(self, tmp_path):
         """The real command, killed the hard way, then resumed: the same bytes as without the kill."""
         data = write_patients(tmp_path / "data")
