@@ -43,11 +43,15 @@ class ModelSettings(_Stage):
     """Which weights, and how much of the ensemble to run."""
 
     folder: Path = Field(default=Path("t1c-pro"), description="Model folder; relative to ModelWeights")
-    folds: Annotated[int, Field(ge=1, le=5)] = 5
-    mirrorings: Literal[1, 2, 4, 8] = 8
-    devices: tuple[str, ...] = ("auto",)
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    threads: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=1, le=5)] = Field(default=5, description="How many of the networks to run")
+    mirrorings: Literal[1, 2, 4, 8] = Field(default=8, description="How many mirror images each network sees")
+    devices: tuple[str, ...] = Field(default=("auto",), description="auto, cpu, cuda:0, ...; one worker each")
+    precision: Literal["bfloat16", "float32"] = Field(
+        default="bfloat16", description="bfloat16 only where the processor has it in hardware"
+    )
+    threads: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="CPU threads of the networks; 0: as many as there are cores"
+    )
 
 
 class Condition(_Stage):
@@ -107,21 +111,30 @@ class MatchingSettings(_Stage):
     extra_rules: Rules = Field(default=Rules(), description="Tried before the built-in rules")
     contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean contrast was given")
     no_contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean it was not")
-    required_roles: tuple[Role, ...] = (Role.T1, Role.T1C)
-    wanted_roles: tuple[Role, ...] = (Role.FLAIR, Role.DWI)
+    required_roles: tuple[Role, ...] = Field(
+        default=(Role.T1, Role.T1C), description="Without these a study is refused"
+    )
+    wanted_roles: tuple[Role, ...] = Field(
+        default=(Role.FLAIR, Role.DWI), description="Used when there; reported when missing"
+    )
 
 
 class PreprocessingSettings(_Stage):
     """From the scanner's grids to the network's."""
 
-    brain_extractor: Literal["auto", "hd-bet", "built-in", "none"] = "auto"
-    hd_bet_folder: Path | None = None
+    brain_extractor: Literal["auto", "hd-bet", "built-in", "none"] = Field(
+        default="auto",
+        description="auto: HD-BET where its weights are installed, else built-in; none: the images are brain-extracted",
+    )
+    hd_bet_folder: Path | None = Field(
+        default=None, description="Folder of the HD-BET weights (scripts/fetch_hd_bet.py)"
+    )
     hd_bet_sha256: str | None = Field(
         default=None, pattern=r"^[0-9a-f]{64}$", description="Of checkpoint_final.pth; by default the fetched one's"
     )
-    bias_field: bool = True
-    require_flair: bool = False
-    require_adc: bool = False
+    bias_field: bool = Field(default=True, description="N4 bias field correction")
+    require_flair: bool = Field(default=False, description="Refuse studies without FLAIR")
+    require_adc: bool = Field(default=False, description="Refuse studies without diffusion")
 
 
 class Limit(_Stage):
@@ -134,8 +147,8 @@ class Limit(_Stage):
 class GateSettings(_Stage):
     """Limits of the quality gate; each is measured on simulated failures by scripts/gate_study.py."""
 
-    brain_volume_low_ml: Limit = Limit(soft=950, hard=800)
-    brain_volume_high_ml: Limit = Limit(soft=1900, hard=2000)
+    brain_volume_low_ml: Limit = Field(default=Limit(soft=950, hard=800), description="Smallest brain, ml")
+    brain_volume_high_ml: Limit = Field(default=Limit(soft=1900, hard=2000), description="Largest brain, ml")
     coverage: Limit = Field(
         default=Limit(soft=0.97, hard=0.85), description="Least share of the brain that T1 and T1c cover"
     )
@@ -169,12 +182,21 @@ class GateSettings(_Stage):
 class OutputSettings(_Stage):
     """What is written, and how it calls itself."""
 
-    native_method: Literal["residual", "resampled", "detail"] = "detail"
-    store_adc: bool = True
-    series_description: Annotated[str, Field(min_length=1, max_length=64)] = "T1c-pro AI-enhanced, not acquired"
-    adc_series_description: Annotated[str, Field(min_length=1, max_length=64)] = "ADC computed from DWI"
-    content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = "RESEARCH"
-    keep_superseded: bool = True
+    native_method: Literal["residual", "resampled", "detail"] = Field(
+        default="detail", description="Way back to the T1c's grid; see enhancement/imaging/native.py"
+    )
+    store_adc: bool = Field(default=True, description="Store the computed ADC map as a series too")
+    series_description: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        default="T1c-pro AI-enhanced, not acquired",
+        description="SeriesDescription of T1c-pro; keep it telling that it was not acquired",
+    )
+    adc_series_description: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        default="ADC computed from DWI", description="SeriesDescription of the computed ADC map"
+    )
+    content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = Field(
+        default="RESEARCH", description="ContentQualification (0018,9004)"
+    )
+    keep_superseded: bool = Field(default=True, description="Keep a former result when better inputs made a new one")
     label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = Field(
         default="contrast-enhanced", description="Put on the study where Orthanc knows labels (1.12); empty for none"
     )
@@ -191,8 +213,12 @@ class LedgerSettings(_Stage):
         default="default",
         description="Orthancs that share one storage share this name; others on the same ledger need their own",
     )
-    busy_seconds: Annotated[float, Field(ge=0.1, le=30)] = 2.0
-    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    busy_seconds: Annotated[float, Field(ge=0.1, le=30)] = Field(
+        default=2.0, description="Longest wait for a ledger that another process holds"
+    )
+    synchronous: Literal["FULL", "NORMAL"] = Field(
+        default="FULL", description="SQLite: FULL survives a power failure, NORMAL a crash"
+    )
     rebuild_damaged: bool = Field(
         default=True, description="Set a damaged SQLite file aside and rebuild the ledger from the archive"
     )
@@ -201,19 +227,29 @@ class LedgerSettings(_Stage):
 class QueueSettings(_Stage):
     """How long the queue may get, how often a job is tried, and when everything pauses."""
 
-    max_queued: Annotated[int, Field(ge=1)] = 2000
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
+    max_queued: Annotated[int, Field(ge=1)] = Field(default=2000, description="Longer queues refuse")
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=4, description="Failures after which a job is set aside"
+    )
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=10, description="How often Orthanc may die over one job before that job is set aside"
     )
-    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 30.0
-    retry_initial_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
-    retry_max_seconds: Annotated[float, Field(ge=0, le=86400)] = 3600.0
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=30.0, description="Silence after which a dead worker's job is taken up again"
+    )
+    retry_initial_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=30.0, description="First pause before a new attempt; doubled each time"
+    )
+    retry_max_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(
+        default=3600.0, description="Longest pause before a new attempt"
+    )
     ageing_minutes: Annotated[float, Field(gt=0)] = Field(
         default=240.0, description="Waiting that lifts a job by one class of priority"
     )
-    breaker_failures: Annotated[int, Field(ge=2, le=1000)] = 5
-    breaker_pause_seconds: Annotated[float, Field(ge=0, le=86400)] = 600.0
+    breaker_failures: Annotated[int, Field(ge=2, le=1000)] = Field(
+        default=5, description="Failures of one kind in a row that pause the queue"
+    )
+    breaker_pause_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(default=600.0, description="For how long")
 
 
 class AccessSettings(_Stage):
@@ -233,8 +269,8 @@ class AccessSettings(_Stage):
 class LimitSettings(_Stage):
     """What one study may cost."""
 
-    max_study_instances: Annotated[int, Field(ge=1)] = 20000
-    max_study_megabytes: Annotated[int, Field(ge=1)] = 8192
+    max_study_instances: Annotated[int, Field(ge=1)] = Field(default=20000, description="Larger studies are refused")
+    max_study_megabytes: Annotated[int, Field(ge=1)] = Field(default=8192, description="Larger studies are refused")
     job_seconds: Annotated[float, Field(ge=1)] = Field(
         default=3600.0, description="The watchdog ends a job that runs longer"
     )
@@ -260,17 +296,21 @@ class DeliverySettings(_Stage):
     destinations: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...] = Field(
         default=(), description="Names of DicomModalities"
     )
-    storage_commitment: bool = False
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 20
-    retry_initial_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
-    retry_max_seconds: Annotated[float, Field(ge=0.1, le=86400)] = 3600.0
+    storage_commitment: bool = Field(default=False, description="Ask the destination to commit")
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=20, description="Failures after which a delivery is set aside"
+    )
+    retry_initial_seconds: Annotated[float, Field(ge=0.1, le=3600)] = Field(
+        default=60.0, description="First pause; doubled each time"
+    )
+    retry_max_seconds: Annotated[float, Field(ge=0.1, le=86400)] = Field(default=3600.0, description="Longest pause")
 
 
 class Settings(_Stage):
     """The whole section."""
 
-    enabled: bool = True
-    automatic: bool = True
+    enabled: bool = Field(default=True, description="Off: Orthanc serves, nothing is enhanced")
+    automatic: bool = Field(default=True, description="Start by itself when a study is stable; off: only by hand")
     model_weights: Path = Field(default=Path("model_weights"), description="Folder of the model folders")
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()

@@ -20,11 +20,7 @@ def why_not() -> str:
     """What is missing for such a pair; empty if nothing is."""
     if find_binaries() is None:
         return "PostgreSQL is not installed"
-    return (
-        ""
-        if Path(PLUGINS[2]).exists()
-        else "Debian's orthanc-postgresql is not installed"
-    )
+    return "" if Path(PLUGINS[2]).exists() else "Debian's orthanc-postgresql is not installed"
 
 
 @contextmanager
