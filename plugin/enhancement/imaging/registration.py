@@ -39,6 +39,7 @@ _NEIGHBOUR = np.array([np.radians(10.0)] * 3 + [10.0] * 3)
 _Pose = NDArray[np.float64]  # rotation vector (radians), translation (mm), about the brain's centre
 _Scored = tuple[float, _Pose]
 _MARGIN_MM = 12.0
+_UNIT_MM = 80.0
 _LARGEST_DIFFUSION_MOTION_MM = 30.0  # beyond it the registration went astray, not the patient
 
 
@@ -324,22 +325,41 @@ def _descend(
 ) -> sitk.Transform:
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(32)
-    method.SetMetricFixedMask(mask)
+    method.SetMetricFixedMask(_shrunk_space(mask))
     inside = max(int(sitk.GetArrayViewFromImage(mask).sum()), 1)
     fraction = min(1.0, samples / inside)
     method.SetMetricSamplingStrategy(method.RANDOM if fraction < 1 else method.NONE)
     method.SetMetricSamplingPercentage(fraction, seed)
     method.SetInterpolator(sitk.sitkLinear)
+    # The optimiser's step is a length in the space of parameters, where a radian weighs as much as a millimetre: near
+    # the optimum of the shift one step would turn the head over. With the head's radius as the unit of length, all
+    # parameters move the brain's surface alike.
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=step, minStep=0.01, numberOfIterations=iterations, relaxationFactor=0.6
+        learningRate=step / _UNIT_MM, minStep=0.01 / _UNIT_MM, numberOfIterations=iterations, relaxationFactor=0.6
     )
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(transform, inPlace=False)
+    rigid = isinstance(transform, sitk.VersorRigid3DTransform)
+    method.SetOptimizerScales([4.0] * 3 + [1.0] * 3 if rigid else [1.0] * 12)  # a versor is half an angle
+    work = _in_unit(transform, 1.0 / _UNIT_MM)
+    method.SetInitialTransform(work, inPlace=True)
     try:
-        found = method.Execute(fixed, moving)
+        method.Execute(_shrunk_space(fixed), _shrunk_space(moving))
     except RuntimeError as error:
         raise RegistrationFailed("two series of one head were to overlap, found none after the search") from error
-    return sitk.Transform(found) if not isinstance(found, sitk.CompositeTransform) else found.GetNthTransform(0)
+    return _in_unit(work, _UNIT_MM)
+
+
+def _in_unit(transform: sitk.Transform, factor: float) -> sitk.Transform:
+    scaled = type(transform)(transform)
+    scaled.SetCenter([c * factor for c in transform.GetCenter()])
+    scaled.SetTranslation([t * factor for t in transform.GetTranslation()])
+    return scaled
+
+
+def _shrunk_space(image: sitk.Image) -> sitk.Image:
+    shrunk = sitk.Image(image)
+    shrunk.SetSpacing([s / _UNIT_MM for s in image.GetSpacing()])
+    shrunk.SetOrigin([o / _UNIT_MM for o in image.GetOrigin()])
+    return shrunk
 
 
 def bounding_window(mask: sitk.Image, margin_mm: float) -> tuple[list[int], list[int]]:

@@ -1,0 +1,126 @@
+"""The pipeline from volumes to a volume, with a network that adds nothing: what goes in must come out."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from enhancement.errors import Cancelled, GateRefused
+from enhancement.imaging.atlas import load_atlas
+from enhancement.imaging.brain import StrippedInput
+from enhancement.imaging.registration import resample
+from enhancement.network.ensemble import Ensemble
+from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale
+from enhancement.network.residual_unet import ResidualUNet
+from enhancement.network.weights import load_model, write_model
+from enhancement.pipeline import Enhancement, StudyImages, enhance
+from enhancement.settings import Settings, parse_settings
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+    """One network whose last layer is zero: the residual head gives its T1c back."""
+    network = ResidualUNet(4, 1, levels=1, convolutions=1, head="residual")
+    torch.nn.init.zeros_(network.last.weight)
+    torch.nn.init.zeros_(network.last.bias)
+    manifest = Manifest(
+        name="nothing",
+        version="0",
+        recipe="t1c-pro",
+        network=NetworkShape(in_channels=4, channels=1, levels=1, convolutions=1, head="residual"),
+        inputs=(
+            InputChannel(role="T1", z_min=-3, z_max=12),
+            InputChannel(role="FLAIR", z_min=-3, z_max=6, required=False),
+            InputChannel(role="ADC", z_min=-3, z_max=6, required=False),
+            InputChannel(role="T1C", z_min=-3, z_max=12),
+        ),
+        output=OutputScale(z_min=-3, z_max=12),
+        folds=(Fold(file="fold-0.safetensors", sha256="0" * 64),),
+    )
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder, manifest, [network.state_dict()])
+    return Ensemble(load_model(folder), device="cpu", mirrorings=1)
+
+
+@pytest.fixture(scope="module")
+def images() -> StudyImages:
+    """The template at 2.5 mm, a little smaller than the atlas, T1c with bright vessels, T1 6 mm off."""
+    atlas = load_atlas()
+    grid = sitk.Image([72, 84, 72], sitk.sitkUInt8)
+    grid.SetSpacing([2.5] * 3)
+    grid.SetOrigin([88.0, 115.0, -85.0])
+    grid.SetDirection(atlas.t1.GetDirection())
+    smaller = sitk.AffineTransform(3)
+    smaller.Scale(1.08)
+    t1 = resample(atlas.t1, grid, smaller, "linear") * 700
+    array = sitk.GetArrayFromImage(t1)
+    vessels = array.copy()
+    vessels[20:60, 30:32, 34:37] = 1800 * (array[20:60, 30:32, 34:37] > 0)
+    vessels[20:60, 60:62, 30:33] = 1800 * (array[20:60, 60:62, 30:33] > 0)
+    rng = np.random.default_rng(0)
+    t1c = sitk.GetImageFromArray(np.where(array > 0, vessels + rng.normal(0, 8, array.shape), 0).astype(np.float32))
+    t1c.CopyInformation(t1)
+    t1c = sitk.Cast(sitk.Maximum(t1c, 0.0), sitk.sitkFloat32)
+    t1.SetOrigin([o + d for o, d in zip(t1.GetOrigin(), (4, -3, 3.5), strict=True)])
+    return StudyImages(t1=t1, t1c=t1c)
+
+
+@pytest.fixture(scope="module")
+def result(images: StudyImages, ensemble: Ensemble) -> tuple[Enhancement, list[tuple[str, float]]]:
+    """One run, and what it told of its progress."""
+    said: list[tuple[str, float]] = []
+    settings = parse_settings({"Output": {"NativeMethod": "residual"}})
+    return enhance(images, ensemble, StrippedInput(), settings, lambda s, f: said.append((s, f))), said
+
+
+class TestEnhance:
+    def test_a_network_that_adds_nothing_changes_nothing(
+        self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
+    ) -> None:
+        """The residual is zero: the T1c comes back within float32, bias field and all."""
+        found = sitk.GetArrayFromImage(result[0].t1c_pro)
+        np.testing.assert_allclose(found, sitk.GetArrayFromImage(images.t1c), atol=0.5)
+
+    def test_lies_on_the_t1cs_grid(
+        self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
+    ) -> None:
+        """Size, origin, spacing and direction."""
+        made, t1c = result[0].t1c_pro, images.t1c
+        assert made.GetSize() == t1c.GetSize()
+        assert made.GetOrigin() == t1c.GetOrigin()
+        assert made.GetDirection() == t1c.GetDirection()
+
+    def test_says_what_was_missing(self, result: tuple[Enhancement, list[tuple[str, float]]]) -> None:
+        """FLAIR and ADC were not there; their inputs are zero."""
+        assert result[0].missing_roles == ("FLAIR", "ADC")
+        assert not result[0].prepared.inputs_czyx[1:3].any()
+
+    def test_t1_lies_on_t1c(self, result: tuple[Enhancement, list[tuple[str, float]]]) -> None:
+        """After registration the T1 and T1c inputs agree voxel by voxel."""
+        prepared = result[0].prepared
+        t1, t1c = prepared.inputs_czyx[0][prepared.brain_zyx], prepared.inputs_czyx[3][prepared.brain_zyx]
+        assert np.corrcoef(t1, np.minimum(t1c, t1.max()))[0, 1] > 0.85
+
+    def test_progress_rises_to_one(self, result: tuple[Enhancement, list[tuple[str, float]]]) -> None:
+        """Every stage is named, and the fraction never falls."""
+        fractions = [fraction for _, fraction in result[1]]
+        assert fractions == sorted(fractions)
+        assert fractions[-1] > 0.9
+        assert {"finding the brain", "registering T1", "registering to the atlas"} <= {stage for stage, _ in result[1]}
+        assert sum(result[0].stage_seconds.values()) > 0
+
+    def test_cancelled_at_a_stage(self, images: StudyImages, ensemble: Ensemble) -> None:
+        """What the progress callback raises stops the work."""
+
+        def cancel(stage: str, fraction: float) -> None:
+            raise Cancelled("asked for")
+
+        with pytest.raises(Cancelled):
+            enhance(images, ensemble, StrippedInput(), Settings(), cancel)
+
+    def test_swapped_series_are_refused(self, images: StudyImages, ensemble: Ensemble) -> None:
+        """T1c in the T1's place: nothing brightens, and nothing is made."""
+        swapped = StudyImages(t1=images.t1c, t1c=sitk.Cast(images.t1, sitk.sitkFloat32))
+        with pytest.raises(GateRefused) as error:
+            enhance(swapped, ensemble, StrippedInput(), Settings())
+        assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.message
