@@ -155,7 +155,7 @@ class GateSettings(_Stage):
     coverage_optional: Limit = Field(
         default=Limit(soft=0.9, hard=None), description="The same of FLAIR and ADC, which may be missing"
     )
-    atlas_overlap: Limit = Field(default=Limit(soft=0.9, hard=0.8), description="Least Dice with the atlas' brain")
+    atlas_overlap: Limit = Field(default=Limit(soft=0.86, hard=0.8), description="Least Dice with the atlas' brain")
     agreement: Limit = Field(
         default=Limit(soft=2.8, hard=2.1), description="Least ratio of mutual information to that of wrong poses"
     )

@@ -94,7 +94,8 @@ def run(cases: int, report: Callable[[str], None] | None = None) -> Iterator[Out
         outcome = _run_one(setting, scene, t1c, brain, pose)
         if report is not None:
             report(
-                f"{setting.number} {setting.role} turned {setting.turn_degrees:.0f} deg, shifted {setting.shift_mm:.0f} mm:"
+                f"{setting.number} {setting.role} turned {setting.turn_degrees:.0f} deg,"
+                f" shifted {setting.shift_mm:.0f} mm:"
                 f" mean {outcome.mean_error_mm:.2f} mm, largest {outcome.largest_error_mm:.2f} mm,"
                 f" {outcome.ratio:.1f} x chance, {outcome.seconds:.0f} s"
             )

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
 from enhancement.errors import SkullStripFailed
 from enhancement.imaging.intensity import (
     BrainStatistics,
@@ -12,9 +16,6 @@ from enhancement.imaging.intensity import (
     to_unit,
     z_score,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 volumes = hnp.arrays(
     np.float32, (4, 5, 6), elements=st.floats(0, 4095, width=32, allow_nan=False), unique=True, fill=st.nothing()
