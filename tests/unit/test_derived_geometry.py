@@ -30,8 +30,8 @@ from simulation.study import Simulated
 from unit.derived_support import provenance
 from unit.simulated import small_study
 
-# A known fault, not a matter of taste: on these coarse studies (2.5 x 2.5 x 3 mm) the T1 comes to lie 3 to 5 mm beside the
-# T1c, so what brightens is displaced by 1.7 mm where 1 mm is promised. See "Limits" in README.md.
+# A known fault, not a matter of taste: on these coarse studies (2.5 x 2.5 x 3 mm) the T1 comes to lie 3 to 5 mm beside
+# the T1c, so what brightens is displaced by 1.7 mm where 1 mm is promised. See "Limits" in README.md.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xfail(reason="rigid registration of coarse T1 to T1c is off by millimetres", strict=False),
