@@ -174,8 +174,9 @@ def looks_stripped(head: sitk.Image) -> bool:
 
 
 def _one_solid_piece(head: sitk.Image) -> bool:
-    mask = sitk.GetArrayViewFromImage(head > 0)
-    solid = sitk.GetArrayViewFromImage(one_piece(head > 0))
+    # Copies, not views: a view of an unnamed image outlives its memory.
+    mask = sitk.GetArrayFromImage(head > 0)
+    solid = sitk.GetArrayFromImage(one_piece(head > 0))
     litres = float(solid.sum()) * float(np.prod(head.GetSpacing())) / 1e6
     return float((mask * solid).sum()) > 0.98 * float(mask.sum()) and 0.5 < litres < 2.2
 

@@ -111,7 +111,7 @@ def check_spread(spread_zyx: NDArray[np.float32], brain: NDArray[np.bool_], limi
 
 def _anatomy(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
     volume = volume_ml(prepared.brain)
-    template = sitk.GetArrayViewFromImage(crop_to_network_grid(load_atlas().brain)) > 0
+    template = sitk.GetArrayFromImage(crop_to_network_grid(load_atlas().brain)) > 0
     brain = prepared.brain_zyx
     dice = 2.0 * float((template & brain).sum()) / max(float(template.sum() + brain.sum()), 1.0)
     return [
