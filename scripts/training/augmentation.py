@@ -51,9 +51,25 @@ def augment(
                 changed["target"] = changed["target"] * field
         sd = rng.uniform(*settings.noise) * (0.5 if role == "ADC" else 1.0)
         if sd > 0:
-            volume = volume + sd * torch.randn(volume.shape, generator=noise)
+            volume = volume + sd * grain(volume.shape, rng, noise)
         changed[role] = volume
     return changed
+
+
+def grain(shape: torch.Size, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+    """Noise of SD 1, white or as an interpolation leaves it: neighbours alike, along each axis by another amount.
+
+    A scan on the network's grid has been interpolated at least once, from thick slices or from another atlas. A network
+    that has seen white noise only takes such grain for anatomy and keeps it.
+    """
+    noise = torch.randn(shape, generator=generator)
+    if rng.random() < 0.35:
+        return noise
+    for axis in (*range(len(shape)), int(rng.integers(len(shape)))):  # one axis twice, as thick slices
+        side = float(rng.uniform(0.0, 0.33))
+        neighbours = torch.roll(noise, 1, axis) + torch.roll(noise, -1, axis)
+        noise = (1 - 2 * side) * noise + side * neighbours
+    return noise / noise.std().clamp_min(1e-6)
 
 
 def shift(volume: Tensor, offset_zyx: np.ndarray) -> Tensor:

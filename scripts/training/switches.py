@@ -30,6 +30,8 @@ def change(preset: str, switches: Sequence[str]) -> Recipe:
     --------
     >>> change("t1c-pro", ["channels=16", "loss.l1=0.5", "inputs=T1,T1C"]).channels
     16
+    >>> change("t1c-pro", ["decay=none", "patch=none"]).decay
+    'none'
     """
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, found {preset!r}")
@@ -60,7 +62,8 @@ def _assign(content: dict[str, Any], name: str, value: Any) -> None:
         content = content.get(part, {})
     if last not in content:
         raise ValueError(f"unknown switch {name!r}; known here: {', '.join(content) or 'nothing'}")
-    content[last] = value
+    # "none" is a word of its own where the present value is one: decay=none.
+    content[last] = "none" if value is None and isinstance(content[last], str) else value
 
 
 def _channel(content: dict[str, Any], role: str) -> dict[str, Any]:
