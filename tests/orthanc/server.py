@@ -132,7 +132,8 @@ class Orthanc:
         self.http.close()
 
     def get(self, path: str, **parameters: str) -> Any:
-        return self.http.get(path, params=parameters).raise_for_status().json()
+        """A JSON answer. Without parameters None, not {}: httpx would drop a query that the path carries."""
+        return self.http.get(path, params=parameters or None).raise_for_status().json()
 
     def post(self, path: str, body: Any = None) -> httpx.Response:
         return self.http.post(path, json={} if body is None else body)
@@ -165,6 +166,23 @@ class Orthanc:
 
         instances = self.get(f"/series/{series_id}")["Instances"]
         return [dcmread(io.BytesIO(self.http.get(f"/instances/{item}/file").content)) for item in instances]
+
+    def last_change(self) -> int:
+        """The sequence number of Orthanc's newest change."""
+        return int(self.get("/changes", last="")["Last"])
+
+    def times_stable(self, study_id: str, since: int) -> int:
+        """How often the study became stable after the change `since`."""
+        found, done = 0, False
+        while not done:
+            page = self.get("/changes", since=str(since), limit="1000")
+            found += sum(item["ChangeType"] == "StableStudy" and item["ID"] == study_id for item in page["Changes"])
+            since, done = page["Last"], page["Done"]
+        return found
+
+    def wait_for_looks(self, timeout_s: float = 120) -> None:
+        """Until every study that was noticed has been looked at."""
+        self.wait(lambda: self.get("/enhancement/status")["arrivals"] == 0, timeout_s, "an empty inbox")
 
     def wait_for_job(self, study_id: str, states: set[str] = FINAL, timeout_s: float = 60) -> dict[str, Any]:
         """The study's newest job once it is in one of these states."""

@@ -35,13 +35,12 @@ class TestTheWholeWay:
 
     def test_its_own_result_starts_nothing(self, orthanc: Orthanc, make_study: MakeStudy) -> None:
         """The study becomes stable once more after our series is in it."""
-        study = make_study()
+        study, since = make_study(), orthanc.last_change()
         orthanc.send(study.paths)
         study_id = orthanc.study_id(study.study_instance_uid)
         orthanc.wait_for_job(study_id)
-        orthanc.wait(lambda: _times_stable(orthanc, study_id) >= 2, 20, "the second stable event")
-        orthanc.wait(lambda: orthanc.get("/enhancement/status")["arrivals"] == 0, 20, "the look")
-        time.sleep(1)
+        orthanc.wait(lambda: orthanc.times_stable(study_id, since) >= 2, 60, "the second stable event")
+        _let_all_before_pass(orthanc, make_study)
         jobs = orthanc.jobs(study_id)
         assert [job["state"] for job in jobs] == ["STORED"]
         assert jobs[0]["attempts"] == 1
@@ -58,7 +57,7 @@ class TestTheWholeWay:
                 assert {answer.status_code for answer in answers} == {202}
                 time.sleep(0.3)
         assert orthanc.wait_for_job(study_id)["state"] == "STORED"
-        orthanc.wait(lambda: orthanc.get("/enhancement/status")["arrivals"] == 0, 20, "the look")
+        orthanc.wait_for_looks()
         assert [job["state"] for job in orthanc.jobs(study_id)] == ["STORED"]
         assert len(orthanc.results(study_id)) == 1
 
@@ -68,7 +67,7 @@ class TestTheWholeWay:
         study_id = orthanc.study_id(study.study_instance_uid)
         first = orthanc.wait_for_job(study_id)
         orthanc.send(study.paths)
-        time.sleep(3)
+        _let_all_before_pass(orthanc, make_study)
         assert [job["id"] for job in orthanc.jobs(study_id)] == [first["id"]]
         assert len(orthanc.results(study_id)) == 1
 
@@ -78,7 +77,7 @@ class TestTheWholeWay:
         study_id = orthanc.study_id(study.study_instance_uid)
         first = orthanc.wait_for_job(study_id)
         assert orthanc.post(f"/enhancement/studies/{study_id}", {"force": True}).status_code == 202
-        orthanc.wait(lambda: orthanc.jobs(study_id)[-1]["attempts"] == 2, 30, "the second attempt")
+        orthanc.wait(lambda: orthanc.jobs(study_id)[-1]["attempts"] == 2, 60, "the second attempt")
         second = orthanc.wait_for_job(study_id, {"STORED"})
         assert second["result_uids"] == first["result_uids"]
         assert len(orthanc.results(study_id)) == 1
@@ -89,7 +88,7 @@ class TestTheWholeWay:
         orthanc.send(study.paths)
         study_id = orthanc.study_id(study.study_instance_uid)
         job = orthanc.wait_for_job(study_id)
-        text = orthanc.wait(lambda: _attachment(orthanc, study_id), 10, "the attachment")
+        text = orthanc.wait(lambda: _attachment(orthanc, study_id), 60, "the attachment")
         record = httpx.Response(200, content=text).json()["records"][-1]
         assert record["job"] == job["id"]
         assert record["model"]["digest"] == job["model_digest"]
@@ -121,7 +120,7 @@ class TestTheWholeWay:
                 and "enhancement_stage_seconds_predicting" in values
             )
 
-        orthanc.wait(stored, 20, "the metrics")
+        orthanc.wait(stored, 60, "the metrics")
 
 
 class TestLateSeries:
@@ -135,7 +134,7 @@ class TestLateSeries:
         first = orthanc.wait_for_job(study_id)
         assert first["state"] == "STORED"
         orthanc.send(t1c[5:])
-        orthanc.wait(lambda: len(orthanc.jobs(study_id)) == 2, 30, "the second job")
+        orthanc.wait(lambda: len(orthanc.jobs(study_id)) == 2, 60, "the second job")
         second = orthanc.wait_for_job(study_id, {"STORED"})
         states = {job["id"]: job for job in orthanc.jobs(study_id)}
         assert states[first["id"]]["state"] == "SUPERSEDED"
@@ -157,9 +156,12 @@ class TestLateSeries:
         assert orthanc.wait_for_job(study_id, {"STORED"})["result_uids"]
 
 
-def _times_stable(orthanc: Orthanc, study_id: str) -> int:
-    changes = orthanc.get("/changes?since=0&limit=100000")["Changes"]
-    return sum(change["ChangeType"] == "StableStudy" and change["ID"] == study_id for change in changes)
+def _let_all_before_pass(orthanc: Orthanc, make_study: MakeStudy) -> None:
+    """Events are dealt with in order: once a study sent now has its result, whatever came before has had its turn."""
+    study = make_study()
+    orthanc.send(study.paths)
+    orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid), {"STORED"})
+    orthanc.wait_for_looks()
 
 
 def _attachment(orthanc: Orthanc, study_id: str) -> str:
