@@ -118,6 +118,7 @@ def series_datasets(plan: StudyPlan, item: SeriesPlan, number: int) -> list[Data
     slope = _slope(maker, item)
     geometry = planes(item.volumes[0])
     arrays = [_stored(volume, item, slope) for volume in item.volumes]
+    _write_window(template, arrays[0], slope if maker.rescaled and item.role != "ADC" else 1.0)
     order = range(len(geometry) - 1, -1, -1) if item.reversed_slices else range(len(geometry))
     datasets = []
     for b_index, array in enumerate(arrays):
@@ -228,6 +229,14 @@ def _slope(maker: Maker, item: SeriesPlan) -> float:
         return 1.0
     peak = max(float(sitk.GetArrayViewFromImage(volume).max()) for volume in item.volumes)
     return peak / LARGEST_STORED if peak > 0 else 1.0
+
+
+def _write_window(ds: Dataset, stored_zyx: NDArray[np.uint16], slope: float) -> None:
+    """From black to where the brightest tissue begins, after rescale, as scanners preset it."""
+    values = stored_zyx[stored_zyx > 0]
+    tissue = values[values > values.mean() / 2] if values.size else np.array([1])
+    width = max(2.0, round(float(np.percentile(tissue, 99.0)))) * slope
+    ds.WindowCenter, ds.WindowWidth = decimal(round(width / 2, 4)), decimal(round(width, 4))
 
 
 def _stored(volume: sitk.Image, item: SeriesPlan, slope: float) -> NDArray[np.uint16]:

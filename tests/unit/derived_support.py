@@ -77,7 +77,9 @@ def unexpected_findings(paths: Sequence[Path]) -> list[str]:
     """Lines of dciodvfy that are not allowed; its exit code is no verdict."""
     findings = []
     for path in paths:
-        done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["dciodvfy", "-new", str(path)], capture_output=True, text=True, errors="replace", check=False
+        )
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         findings += [line for line in lines if not any(re.fullmatch(known, line) for known in ALLOWED_FINDINGS)]
     return findings
@@ -85,5 +87,5 @@ def unexpected_findings(paths: Sequence[Path]) -> list[str]:
 
 def entity_findings(paths: Sequence[Path]) -> list[str]:
     """Everything that dcentvfy says about a set of instances."""
-    done = subprocess.run(["dcentvfy", *map(str, paths)], capture_output=True, text=True, check=False)
+    done = subprocess.run(["dcentvfy", *map(str, paths)], capture_output=True, text=True, errors="replace", check=False)
     return [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]

@@ -20,6 +20,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from enhancement import __version__
 from enhancement.dicom import provenance as origin
+from enhancement.dicom.display import source_window, write_windows
 from enhancement.dicom.identity import ResultIdentity, digest_uid
 from enhancement.dicom.plane import Plane, planes, source_plane
 from enhancement.dicom.provenance import Provenance, SourceSeries, code, limited
@@ -82,7 +83,7 @@ def enhanced_series(
     """
     slices = source.slices
     _require_grid(volume, source.image, slices)
-    pixels = store_intensities(_array(volume), _array(source.image))
+    pixels = store_intensities(_array(volume), _array(source.image), source_window(slices))
     identity = _enhanced_identity(source, other_sources, provenance)
     template = _template(slices[0], volume, provenance, identity, pixels)
     _describe_enhanced(template, source, other_sources, provenance, pixels)
@@ -192,7 +193,7 @@ def _template(
     ds.BitsAllocated = ds.BitsStored = 16
     ds.HighBit = 15
     ds.PixelRepresentation = 0
-    ds.WindowCenter, ds.WindowWidth = f"{pixels.window_center:g}", f"{pixels.window_width:g}"
+    write_windows(ds, pixels.windows)
     ds.PresentationLUTShape = "IDENTITY"
     return ds
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.dicom.display import Window, enhanced_windows
 from enhancement.errors import StageError
 
 LARGEST = 65535
@@ -21,6 +22,9 @@ FEWEST_LEVELS = 200
 ADC_UNIT_MM2_S = 1e-6
 ADC_LARGEST = 10_000
 """Three times the ADC of free water at body temperature; what lies above is noise of the fit."""
+
+ADC_WINDOW = Window(0.0, 3000.0)
+"""From restriction to free water; fixed, because the unit is."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +36,22 @@ class StoredPixels:
     array_zyx : (z, y, x), uint16
     scale : float
         Stored value per unit of the volume: a power of ten, 1 wherever possible.
+    windows : tuple of Window
+        In stored values; a viewer begins with the first.
     clipped_low, clipped_high : int
         Voxels that were moved to the ends of the range.
     """
 
     array_zyx: NDArray[np.uint16]
     scale: float
-    window_center: float
-    window_width: float
+    windows: tuple[Window, ...]
     clipped_low: int
     clipped_high: int
 
 
-def store_intensities(volume_zyx: NDArray[np.float32], reference_zyx: NDArray[np.float32]) -> StoredPixels:
+def store_intensities(
+    volume_zyx: NDArray[np.float32], reference_zyx: NDArray[np.float32], shown: Window | None = None
+) -> StoredPixels:
     """T1c-like intensities: the T1c's own numbers wherever 16 bits can hold them.
 
     A power of ten is taken instead where the numbers are too large for 16 bits, or so small (floating-point or
@@ -56,6 +63,8 @@ def store_intensities(volume_zyx: NDArray[np.float32], reference_zyx: NDArray[np
         Negative values become 0.
     reference_zyx : (z, y, x), same units
         The T1c, so that both series of a study keep one scale whatever the network did.
+    shown : Window, optional
+        In which the T1c is shown, same units.
 
     Raises
     ------
@@ -69,15 +78,14 @@ def store_intensities(volume_zyx: NDArray[np.float32], reference_zyx: NDArray[np
     scale = 10.0 ** _exponent(peak)
     scaled = np.rint(volume_zyx * np.float32(scale))
     stored = np.clip(scaled, 0, LARGEST).astype(np.uint16)
-    center, width = _intensity_window(stored)
+    scaled_window = None if shown is None else Window(shown.low * scale, shown.high * scale)
+    windows = enhanced_windows(stored, reference_zyx * np.float32(scale), scaled_window)
     low, high = int((scaled < 0).sum()), int((scaled > LARGEST).sum())
-    return StoredPixels(stored, scale, center, width, low, high)
+    return StoredPixels(stored, scale, windows, low, high)
 
 
 def store_adc(adc_mm2_s_zyx: NDArray[np.float32]) -> StoredPixels:
     """Integers of 1e-6 mm^2/s, clipped to [0, 10000].
-
-    The display window is fixed, because the unit is: 0 to 3000e-6 mm^2/s shows restriction to free water.
 
     Raises
     ------
@@ -88,7 +96,7 @@ def store_adc(adc_mm2_s_zyx: NDArray[np.float32]) -> StoredPixels:
     scaled = np.rint(adc_mm2_s_zyx.astype(np.float64) / ADC_UNIT_MM2_S)
     stored = np.clip(scaled, 0, ADC_LARGEST).astype(np.uint16)
     low, high = int((scaled < 0).sum()), int((scaled > ADC_LARGEST).sum())
-    return StoredPixels(stored, 1 / ADC_UNIT_MM2_S, 1500.0, 3000.0, low, high)
+    return StoredPixels(stored, 1 / ADC_UNIT_MM2_S, (ADC_WINDOW,), low, high)
 
 
 def _exponent(peak: float) -> int:
@@ -99,19 +107,6 @@ def _exponent(peak: float) -> int:
     while peak * 10.0**exponent > LARGEST:
         exponent -= 1
     return exponent
-
-
-def _intensity_window(stored: NDArray[np.uint16]) -> tuple[float, float]:
-    """From black to just under the brightest enhancement, so that normal brain stays in the middle greys.
-
-    Computed over the object, not the air around it, which fills half of most volumes.
-    """
-    values = stored[stored > 0]
-    if values.size == 0:
-        return 1.0, 2.0
-    tissue = values[values > values.mean() / 2]
-    upper = max(2.0, float(np.percentile(tissue, 99.7)))
-    return round(upper / 2), round(upper / 2) * 2
 
 
 def _require_finite(volume_zyx: NDArray[np.float32]) -> None:
