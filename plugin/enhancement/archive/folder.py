@@ -7,11 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from enhancement.archive.base import PublishedSeries
+from enhancement.dicom.files import read_header, read_instance
 from enhancement.errors import ArchiveError
 
 
@@ -32,7 +31,7 @@ class FolderArchive:
 
     def headers(self, study_id: str = "") -> list[Dataset]:
         """Every DICOM file of the study without pixel data; other files are passed over."""
-        found: list[Dataset] = [ds for path in self._files(study_id) if (ds := _read(path, pixels=False)) is not None]
+        found: list[Dataset] = [ds for path in self._files(study_id) if (ds := read_header(path)) is not None]
         if not found:
             raise ArchiveError(f"no DICOM file was found in {self._source / study_id}", code="NO_DICOM")
         return found
@@ -41,9 +40,12 @@ class FolderArchive:
         """The files of one series, whole."""
         found: list[Dataset] = []
         for path in self._files(study_id):
-            header = _read(path, pixels=False)
-            if header is not None and str(header.get("SeriesInstanceUID", "")) == series_instance_uid:
-                found.append(pydicom.dcmread(path))
+            header = read_header(path)
+            if header is None or str(header.get("SeriesInstanceUID", "")) != series_instance_uid:
+                continue
+            if (whole := read_instance(path)) is None:
+                raise ArchiveError(f"{path.name} cannot be read", code="UNREADABLE_INSTANCE")
+            found.append(whole)
         if not found:
             raise ArchiveError(f"no file of series {series_instance_uid} was found", code="SERIES_GONE")
         return found
@@ -72,10 +74,3 @@ class FolderArchive:
         if not folder.is_relative_to(self._source.resolve()) or not folder.is_dir():
             raise ArchiveError(f"{folder} is not a folder of this archive", code="NO_STUDY")
         return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
-
-
-def _read(path: Path, *, pixels: bool) -> Dataset | None:
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=not pixels)
-    except (InvalidDicomError, OSError, ValueError):
-        return None

@@ -16,12 +16,12 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import httpx
-import pydicom
 from pydicom.dataset import Dataset
 
 from enhancement.archive.base import PublishedSeries
 from enhancement.archive.generations import has_labels
-from enhancement.errors import ArchiveError
+from enhancement.dicom import files
+from enhancement.errors import ArchiveError, InputError
 
 _log = logging.getLogger(__name__)
 
@@ -273,9 +273,12 @@ def encode(ds: Dataset) -> bytes:
 
 
 def _parse(data: bytes, instance_id: str, *, pixels: bool) -> Dataset:
-    try:
-        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
-    except Exception as error:  # pydicom raises many kinds for a damaged file; all mean the same here
-        raise ArchiveError(
-            f"instance {instance_id} cannot be read as DICOM ({type(error).__name__})", code="UNREADABLE_INSTANCE"
-        ) from error
+    ds = files.parse(data, pixels=pixels)
+    if ds is None:
+        # An InputError: the same bytes will be no more readable at the next try.
+        raise InputError(
+            f"Instance {instance_id} is damaged, or unfolds to more than is read.",
+            code="UNREADABLE_INSTANCE",
+            advice="Delete that instance, or send its series again.",
+        )
+    return ds

@@ -6,17 +6,19 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from enhancement.dicom.headers import UNREADABLE, text
 
-# A header without pixels is some ten kilobytes; a deflated one that grows beyond this is a bomb.
-_LONGEST_INFLATED = 1 << 30
+# Thirty bytes can declare thirty thousand. An enhanced MR series in one instance has up to 200 MB; what unfolds to
+# more than this is a bomb.
+_LONGEST_INFLATED = 1 << 28
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode("ascii")
 _FAILURES = (*UNREADABLE, InvalidDicomError, OSError, zlib.error, MemoryError)
 
 
@@ -30,6 +32,14 @@ def read_instance(path: Path) -> Dataset | None:
     return _read(path, stop_before_pixels=False)
 
 
+def parse(data: bytes, *, pixels: bool) -> Dataset | None:
+    """A DICOM file that is in memory; None where it is no readable DICOM instance."""
+    try:
+        return _parse(io.BytesIO(data), stop_before_pixels=not pixels)
+    except _FAILURES:
+        return None
+
+
 def read_headers(folder: Path) -> Iterator[Dataset]:
     """Headers of all DICOM instances under a folder, in the order of their paths; anything else is passed over."""
     for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
@@ -39,31 +49,26 @@ def read_headers(folder: Path) -> Iterator[Dataset]:
 
 def _read(path: Path, *, stop_before_pixels: bool) -> Dataset | None:
     try:
-        if not _has_preamble(path):
-            return None
-        meta = read_file_meta_info(path)
-        if text(meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian and not _inflates_within_bounds(path):
-            return None
-        ds = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
+        with path.open("rb") as file:
+            return _parse(file, stop_before_pixels=stop_before_pixels)
     except _FAILURES:
         return None
+
+
+def _parse(file: BinaryIO, *, stop_before_pixels: bool) -> Dataset | None:
+    if file.read(132)[128:] != b"DICM":
+        return None
+    # (0002,0000) comes first and holds the length of the rest of the meta group.
+    meta_length = int.from_bytes(file.read(12)[8:12], "little")
+    if _DEFLATED in file.read(min(meta_length, 1 << 16)) and not _inflates_within_bounds(file):
+        return None
+    file.seek(0)
+    ds = pydicom.dcmread(file, stop_before_pixels=stop_before_pixels)
     return ds if text(ds, "SOPInstanceUID") else None
 
 
-def _has_preamble(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _inflates_within_bounds(path: Path) -> bool:
-    """Whether the deflated part of a file stays under the bound when unfolded; nothing is kept of it."""
-    with path.open("rb") as file:
-        file.seek(132)
-        # (0002,0000) comes first and holds the length of the rest of the meta group
-        head = file.read(12)
-        meta_length = int.from_bytes(head[8:12], "little")
-        file.seek(132 + 12 + meta_length)
-        data = io.BytesIO(file.read())
+def _inflates_within_bounds(data: BinaryIO) -> bool:
+    """Whether what follows stays under the bound when unfolded; nothing is kept of it."""
     inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
     while chunk := (inflater.unconsumed_tail or data.read(1 << 20)):
         total += len(inflater.decompress(chunk, 1 << 24))

@@ -83,9 +83,10 @@ class StudyMatch:
                 )
         for role in roles:
             if role not in self.roles:
-                described = ", ".join(f"'{report.series_description}'" for report in self.series[:20])
+                # Roles, not descriptions: free text of the site may name the patient, and this ends up in logs.
+                found = ", ".join(str(report.role or "none of ours") for report in self.series[:20])
                 raise MissingRole(
-                    f"A {role} series is needed, and none of {len(self.series)} series is one: {described}.",
+                    f"A {role} series is needed, and none of {len(self.series)} series is one: found {found}.",
                     code=f"MISSING_{role}",
                     advice="Look at the reasons per series; add a rule if one of them is meant.",
                 )

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection, exc, insert, select, update
 
 from enhancement.errors import LedgerError
-from enhancement.service import ending, rows
+from enhancement.service import ending, followups, rows
 from enhancement.service.breaker import Circuit
 from enhancement.service.core import LedgerCore
 from enhancement.service.marks import read_mark
@@ -79,14 +79,16 @@ class Claims(LedgerCore):
         reason: str = "",
         advice: str = "",
         result_uids: Sequence[str] = (),
+        archive_ids: Mapping[str, str] | None = None,
         audit: Mapping[str, Any] | None = None,
         final: bool = False,
     ) -> Finished:
         """End the attempt.
 
-        STORED supersedes the earlier stored result of the study (returned, for `KeepSuperseded`). FAILED queues the job
-        again after a pause until its attempts are used up, or ends it at once if `final`. REJECTED ends it. CANCELLED
-        ends it in the state that whoever asked for it meant.
+        STORED supersedes the earlier stored result of the study, and writes down what is to be done afterwards
+        (`followups`), with `archive_ids`: the archive's identifier of each stored series -> its UID. FAILED queues
+        the job again after a pause until its attempts are used up, or ends it at once if `final`. REJECTED ends it.
+        CANCELLED ends it in the state that whoever asked for it meant.
 
         Raises
         ------
@@ -113,6 +115,8 @@ class Claims(LedgerCore):
             words = {"code": code[:64], "reason": reason, "advice": advice}
             rows.end_attempt(connection, held.claim_id, now, outcome, **words)
             ended = rows.modify(connection, held.id, values)
+            if state is State.STORED:
+                followups.write_down(connection, held, archive_ids or {}, now)
             return Finished(ended, tuple(superseded) or ((ended,) if ended.state is State.SUPERSEDED else ()))
 
     def release(self, job: JobRow) -> JobRow:

@@ -31,7 +31,7 @@ from enhancement.service.processing import Outcome
 from enhancement.service.reconcile import Reconciler
 from enhancement.service.results import Results
 from enhancement.service.routes import Router
-from enhancement.service.states import Arrival, Finished
+from enhancement.service.states import Arrival
 from enhancement.service.store import OrthancStore
 from enhancement.service.worker import Worker
 from enhancement.settings import SECTION, Settings, parse_settings
@@ -85,9 +85,14 @@ class Component:
             recent_s=self._settings.reconciliation.list_days * 86400.0,
         )
         self._deliveries = Deliveries(
-            self._ledger.database, self._ledger.archive, self._archive, self._settings.delivery
+            self._ledger.database,
+            self._ledger.archive,
+            self._archive,
+            self._settings.delivery,
+            instance=self._ledger.instance,
         )
         self._results = Results(self._ledger, self._archive, self._settings, self._deliveries)
+        self._follow_up_due = threading.Event()
         self._metrics = Metrics(host.metric, self._ledger, self.health)
         engines = [Engine(self._settings, root, device, self.health) for device in self._settings.model.devices]
         self._workers = [self._worker(engine) for engine in engines]
@@ -129,6 +134,9 @@ class Component:
             self._guarded(partial(self._take, events))
             if self._settings.enabled:
                 self._guarded(self._look)
+            if self._follow_up_due.is_set():
+                self._follow_up_due.clear()
+                self._guarded(self._results.follow_up)
             if time.monotonic() - slow > SLOW_TICK_S:
                 slow = time.monotonic()
                 self._guarded(self._keep_house)
@@ -228,6 +236,7 @@ class Component:
             advice = "Mend the cause; meanwhile one job is tried at a time."
             self.health.report("circuit", Light.RED, "CIRCUIT_OPEN", message, advice)
         self._metrics.publish()
+        self._results.follow_up()
         self._deliveries.step()
         if self._settings.enabled and self._settings.automatic:
             self._reconciler.sweep()
@@ -245,9 +254,10 @@ class Component:
             stored=self._stored,
         )
 
-    def _stored(self, finished: Finished, outcome: Outcome) -> None:
+    def _stored(self, outcome: Outcome) -> None:
+        """Told by a worker: what follows is done by our own thread, one at a time."""
         self._metrics.note_stages(outcome.stage_seconds)
-        self._results.stored(finished, outcome)
+        self._follow_up_due.set()
 
     def _warn_of_open_doors(self, *, remote: bool, authenticated: bool) -> None:
         if remote and not authenticated:

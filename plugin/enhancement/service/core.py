@@ -11,6 +11,7 @@ from enhancement.errors import LedgerError
 from enhancement.service import rows
 from enhancement.service.breaker import Breaker, history, judge
 from enhancement.service.database import Database
+from enhancement.service.followups import Followups
 from enhancement.service.inbox import Inbox
 from enhancement.service.leases import LeaseWatch
 from enhancement.service.marks import Marks
@@ -65,6 +66,7 @@ class LedgerCore:
         self.marks = Marks(self._database, self.archive)
         self.inbox = Inbox(self._database, self.archive, self._ageing_s, clock)
         self.records = Records(self._database, self.archive)
+        self.followups = Followups(self._database, self.archive, instance, clock)
 
     @property
     def database(self) -> Database:

@@ -1,33 +1,37 @@
 """Finished series on their way to other systems: asynchronous C-STORE jobs of Orthanc, tried until they succeed.
 
 A destination that is down delays nothing but its own delivery. What is under way is in the ledger's database, so
-a restart goes on with it.
+a restart goes on with it. Of several Orthancs on one ledger, the one that began a delivery follows it; the others take
+it over when it has fallen silent.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import structlog
-from sqlalchemy import insert, select, update
+from sqlalchemy import exc, insert, or_, select, update
 from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
 from enhancement.archive.orthanc_rest import OrthancArchive
-from enhancement.errors import ArchiveError, LedgerError
+from enhancement.errors import ArchiveError
 from enhancement.service.database import Database
+from enhancement.service.scheduling import CLOCK_SLACK_S
 from enhancement.service.schema import deliveries
 from enhancement.settings import DeliverySettings
 
 log = structlog.get_logger("enhancement.deliveries")
 
 POLL_S = 2.0
+FAULT_S = 30.0
+# An Orthanc that follows a delivery touches its row every few seconds.
+ORPHANED_S = 300.0
 
 
 class Delivery(StrEnum):
@@ -51,6 +55,7 @@ class DeliveryRow:
     attempts: int
     sending: str
     reason: str
+    updated_at: float
 
 
 class Deliveries:
@@ -62,6 +67,8 @@ class Deliveries:
         archive_name: str,
         archive: OrthancArchive,
         settings: DeliverySettings,
+        *,
+        instance: str = "orthanc",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -69,30 +76,23 @@ class Deliveries:
         self._archive = archive
         self._settings = settings
         self._clock = clock
-        self._unwritten: deque[tuple[int, tuple[str, ...]]] = deque()
+        # The column is narrow, an instance's name may be long.
+        self._me = hashlib.sha256(instance.encode()).hexdigest()[:16]
 
     def add(self, job_id: int, series: Sequence[str]) -> None:
         """Send these series of a job to every destination; a second time changes nothing."""
-        if self._settings.destinations:
-            self._unwritten.append((job_id, tuple(series)))
-            with suppress(LedgerError):
-                self._write_down()
+        for destination in self._settings.destinations:
+            try:
+                self._insert(job_id, destination, series)
+            except exc.IntegrityError:
+                continue  # it is under way, or has arrived
 
-    def _write_down(self) -> None:
-        """What a busy ledger did not take at once stays here until it does."""
-        while self._unwritten:
-            self._insert(*self._unwritten[0])
-            self._unwritten.popleft()
-
-    def _insert(self, job_id: int, series: Sequence[str]) -> None:
+    def _insert(self, job_id: int, destination: str, series: Sequence[str]) -> None:
         now = self._clock()
+        values = {"archive": self._archive_name, "job_id": job_id, "destination": destination}
+        values |= {"series": list(series), "state": Delivery.WAITING, "attempts": 0, "not_before": now}
         with self._database.write() as connection:
-            known = set(connection.execute(select(deliveries.c.destination).filter_by(job_id=job_id)).scalars())
-            for destination in self._settings.destinations:
-                if destination not in known:
-                    values = {"archive": self._archive_name, "job_id": job_id, "destination": destination}
-                    values |= {"series": list(series), "state": Delivery.WAITING, "attempts": 0, "not_before": now}
-                    connection.execute(insert(deliveries).values(**values, sending="", reason="", updated_at=now))
+            connection.execute(insert(deliveries).values(**values, sending="", reason="", updated_at=now))
 
     def of_job(self, job_id: int) -> list[dict[str, Any]]:
         """How the job's deliveries stand, for people."""
@@ -116,16 +116,17 @@ class Deliveries:
 
     def step(self) -> None:
         """Look after every delivery that is due; called every few seconds."""
-        self._write_down()
         now = self._clock()
+        # A row that was written in the future: the clock was set back since, and nobody knows by how much.
+        due = or_(deliveries.c.not_before <= now, deliveries.c.updated_at > now + CLOCK_SLACK_S)
         query = select(deliveries).where(
             deliveries.c.archive == self._archive_name,
             deliveries.c.state.in_([Delivery.WAITING, Delivery.SENDING]),
-            deliveries.c.not_before <= now,
+            due,
         )
         with self._database.read() as connection:
-            due = [_row(mapping) for mapping in connection.execute(query.limit(100)).mappings()]
-        for row in due:
+            found = [_row(mapping) for mapping in connection.execute(query.limit(100)).mappings()]
+        for row in found:
             if row.state is Delivery.WAITING:
                 self._send(row)
             else:
@@ -137,20 +138,29 @@ class Deliveries:
             "Asynchronous": True,
             "StorageCommitment": self._settings.storage_commitment,
         }
+        if not self._write(row, state=Delivery.SENDING, sending=f"{self._me}:", delay_s=POLL_S):
+            return  # another Orthanc was faster
         try:
             answer = self._archive.transport.post(f"/modalities/{row.destination}/store", json.dumps(body).encode())
-            self._write(row, state=Delivery.SENDING, sending=str(json.loads(answer)["ID"]), delay_s=POLL_S)
+            self._write(row, sending=f"{self._me}:{json.loads(answer)['ID']}", delay_s=POLL_S)
         except ArchiveError as error:
             unknown = error.status == 404
             reason = "this Orthanc knows no such modality, or the series is gone" if unknown else error.message
             self._try_again(row, reason)
 
     def _follow(self, row: DeliveryRow) -> None:
+        sender, _, sending = row.sending.partition(":")
+        if sender != self._me:
+            if not 0.0 <= self._clock() - row.updated_at < ORPHANED_S:
+                self._try_again(row, "the Orthanc that was to send it has fallen silent")
+            return
         try:
-            job = self._archive.json(f"/jobs/{row.sending}")
+            job = self._archive.json(f"/jobs/{sending or 'unknown'}")
         except ArchiveError as error:
             if error.status != 404:
-                raise
+                log.warning("delivery not followed", job=row.job_id, destination=row.destination, reason=error.message)
+                self._write(row, delay_s=FAULT_S)
+                return
             # Orthanc forgot it (JobsHistorySize, or a crash): sending what is there already does no harm.
             self._try_again(row, "Orthanc no longer knows the job that was to send it")
             return
@@ -160,7 +170,7 @@ class Deliveries:
         elif job["State"] == "Failure":
             self._try_again(row, str(job.get("ErrorDescription", "the C-STORE failed")))
         else:
-            self._write(row, state=Delivery.SENDING, delay_s=POLL_S)
+            self._write(row, delay_s=POLL_S)
 
     def _try_again(self, row: DeliveryRow, reason: str) -> None:
         attempts = row.attempts + 1
@@ -178,11 +188,15 @@ class Deliveries:
         state.attempt_number = attempts
         return float(wait_exponential_jitter(initial=initial, max=longest, jitter=initial / 2)(state))
 
-    def _write(self, row: DeliveryRow, *, delay_s: float = 0.0, **values: Any) -> None:
+    def _write(self, row: DeliveryRow, *, delay_s: float = 0.0, **values: Any) -> bool:
+        """Change the row; False if another Orthanc changed its state since it was read."""
         now = self._clock()
         values |= {"updated_at": now, "not_before": now + delay_s}
+        unchanged = [deliveries.c.id == row.id]
+        if values.get("state") is Delivery.SENDING:
+            unchanged += [deliveries.c.state == row.state, deliveries.c.attempts == row.attempts]
         with self._database.write() as connection:
-            connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
+            return connection.execute(update(deliveries).where(*unchanged).values(**values)).rowcount == 1
 
 
 def _row(mapping: Any) -> DeliveryRow:
@@ -195,4 +209,5 @@ def _row(mapping: Any) -> DeliveryRow:
         attempts=mapping["attempts"],
         sending=mapping["sending"],
         reason=mapping["reason"],
+        updated_at=mapping["updated_at"],
     )

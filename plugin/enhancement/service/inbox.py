@@ -93,11 +93,7 @@ class Inbox:
         now = self._clock()
         with self._database.write() as connection:
             lock_study(connection, self._archive, study_id, recipe)
-            key = {"archive": self._archive, "study_id": study_id, "recipe": recipe}
-            since = connection.execute(select(incomplete.c.since).filter_by(**key)).scalar()
-            connection.execute(delete(incomplete).filter_by(**key))
-            values = {"missing": list(missing), "reason": reason, "since": since or now, "checked_at": now}
-            connection.execute(insert(incomplete).values(**key, **values))
+            put_incomplete(connection, (self._archive, study_id, recipe), missing, reason, now)
             if arrival is not None:
                 remove_arrival(connection, self._archive, arrival)
 
@@ -143,6 +139,17 @@ def remove_arrival(connection: Connection, archive: str, arrival: Arrival) -> No
             arrivals.c.revision == arrival.revision,
         )
     )
+
+
+def put_incomplete(
+    connection: Connection, key: tuple[str, str, str], missing: Iterable[str], reason: str, now: float
+) -> None:
+    """Note what a study (archive, study, recipe) lacks; since when it does is kept."""
+    names = dict(zip(("archive", "study_id", "recipe"), key, strict=True))
+    since = connection.execute(select(incomplete.c.since).filter_by(**names)).scalar()
+    connection.execute(delete(incomplete).filter_by(**names))
+    values = {"missing": list(missing), "reason": reason, "since": since or now, "checked_at": now}
+    connection.execute(insert(incomplete).values(**names, **values))
 
 
 def remove_incomplete(connection: Connection, archive: str, study_id: str, recipe: str) -> None:

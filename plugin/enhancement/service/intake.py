@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from pydicom.dataset import Dataset
@@ -142,9 +143,7 @@ class Intake:
             # Nothing of what we work on is in the study: a chest film must not become a row in the list of jobs.
             self._ledger.inbox.done(arrival)
         elif missing is not None:
-            self._refuse(arrival, recipe, seen, missing)
-            lacking = [str(role) for role in study.match.missing]
-            self._ledger.inbox.note_incomplete(None, arrival.study_id, recipe, lacking, missing.message)
+            self._refuse(arrival, recipe, seen, missing, [str(role) for role in study.match.missing])
         else:
             job = self._enqueue(arrival, recipe, study, began)
             log.info("looked at", study=arrival.study_id, job=job.id, state=str(job.state))
@@ -208,7 +207,9 @@ class Intake:
         )
         return identity.series_instance_uid
 
-    def _refuse(self, arrival: Arrival, recipe: str, seen: str, error: InputError) -> None:
+    def _refuse(
+        self, arrival: Arrival, recipe: str, seen: str, error: InputError, missing: list[str] | None = None
+    ) -> None:
         job = self._ledger.refuse(
             arrival.study_id,
             recipe,
@@ -216,9 +217,11 @@ class Intake:
             code=error.code,
             reason=error.message,
             advice=error.advice,
+            missing=missing,
             arrival=arrival,
         )
-        log.warning("refused", study=arrival.study_id, job=job.id, code=error.code, reason=error.message)
+        event = "refused" if missing is None else "incomplete"
+        log.warning(event, study=arrival.study_id, job=job.id, code=error.code, reason=error.message)
 
     def _without_model(self, arrival: Arrival, error: ModelError) -> None:
         """Without a manifest there is no recipe and no fingerprint, but the study must not wait in silence."""
@@ -250,9 +253,15 @@ class Intake:
         """A digest of every instance of the study that is not ours, from Orthanc's lists alone."""
         instances: list[str] = []
         for series in self._archive.series(study_id):
-            if series["Instances"] and not is_own(self._archive.series_header(series)):
+            if series["Instances"] and not self._is_own(series):
                 instances += series["Instances"]
         return hashlib.sha256("\n".join(sorted(instances)).encode()).hexdigest()
+
+    def _is_own(self, series: dict[str, Any]) -> bool:
+        try:
+            return is_own(self._archive.series_header(series))
+        except InputError:
+            return False  # what cannot be read is none of ours; reading the study will refuse it by name
 
     def _remember(self, study_id: str, digest: str) -> None:
         while len(self._seen) >= REMEMBERED:

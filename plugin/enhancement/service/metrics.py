@@ -48,6 +48,7 @@ class Metrics:
             "enhancement_arrivals": float(arrivals),
             "enhancement_studies_incomplete": float(incomplete),
             "enhancement_oldest_queued_seconds": counts.oldest_queued_s,
+            "enhancement_oldest_job_seconds": counts.oldest_open_s,
             "enhancement_mean_job_seconds": counts.mean_attempt_s,
             "enhancement_light": float(_LIGHTS[self._health.light()]),
         }

@@ -16,7 +16,7 @@ from enhancement.service.health import Health
 from enhancement.service.intake import Intake
 from enhancement.service.ledger import Ledger
 from enhancement.service.results import Results
-from enhancement.service.states import JobRow, Priority, State
+from enhancement.service.states import IncompleteStudy, JobRow, Priority, State
 from enhancement.service.worker import Worker
 from enhancement.settings import Settings
 
@@ -115,21 +115,17 @@ class Operations:
         current = next((job for job in jobs if job.current), jobs[0] if jobs else None)
         if any(arrival.study_id == study_id for arrival in self._ledger.inbox.waiting(limit=MAX_LISTED)):
             return {"study_id": study_id, "state": "NOTICED", "fraction": 0.0, "reason": "", "advice": ""}
+        lacking = self._ledger.inbox.incomplete(study_id)
+        if lacking and (current is None or current.state is State.REJECTED):
+            return (self._job_json(current) if current else {"fraction": 0.0}) | _incomplete(lacking[0])
         if current is not None:
             return self._job_json(current)
-        lacking = self._ledger.inbox.incomplete(study_id)
-        if lacking:
-            missing = ", ".join(lacking[0].missing)
-            return {
-                "study_id": study_id,
-                "state": "INCOMPLETE",
-                "fraction": 0.0,
-                "reason": lacking[0].reason or f"the study has no series for {missing}",
-                "advice": "Send the missing series; the study is then taken up by itself.",
-                "missing": list(lacking[0].missing),
-            }
         self._require_study(study_id)
         return {"study_id": study_id, "state": "NONE", "fraction": 0.0, "reason": "", "advice": ""}
+
+    def incomplete(self) -> list[dict[str, Any]]:
+        """Every study that lacks series that are needed: which, and since when; the longest waiting first."""
+        return [_incomplete(study) for study in self._ledger.inbox.incomplete(limit=MAX_LISTED)]
 
     def start(self, study_id: str, priority: str, *, force: bool, user: str) -> dict[str, Any]:
         """Ask for one study by hand; asking twice is asking once."""
@@ -224,6 +220,18 @@ class Operations:
             if job.state is State.RUNNING and current is not None and current[0].id == job.id:
                 values["stage"], values["fraction"] = worker.progress
         return values | {"state": str(job.state), "priority": job.priority.name.lower()}
+
+
+def _incomplete(study: IncompleteStudy) -> dict[str, Any]:
+    return {
+        "study_id": study.study_id,
+        "state": "INCOMPLETE",
+        "missing": list(study.missing),
+        "since": study.since,
+        "checked_at": study.checked_at,
+        "reason": study.reason or f"the study has no series for {', '.join(study.missing)}",
+        "advice": "Send the missing series; the study is then taken up by itself.",
+    }
 
 
 def _running(worker: Worker) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ class Counts:
 
     by_state: dict[State, int]
     oldest_queued_s: float
+    oldest_open_s: float
     mean_attempt_s: float
 
 
@@ -88,14 +89,17 @@ class Records:
             return set(connection.execute(query).scalars())
 
     def counts(self, now: float | None = None) -> Counts:
-        """How many jobs stand where, how long the oldest waits, and how long a stored one took on average."""
+        """How many jobs stand where, how old the oldest is, and how long a stored one took on average."""
         with self._database.read() as connection:
             grouped = connection.execute(
                 select(jobs.c.state, func.count()).where(jobs.c.archive == self._archive).group_by(jobs.c.state)
             ).all()
-            oldest = connection.execute(
-                select(func.min(jobs.c.queued_at)).where(jobs.c.archive == self._archive, jobs.c.state == State.QUEUED)
-            ).scalar()
+            since = (
+                select(jobs.c.state, func.min(jobs.c.queued_at))
+                .where(jobs.c.archive == self._archive, jobs.c.state.in_([State.QUEUED, State.RUNNING]))
+                .group_by(jobs.c.state)
+            )
+            oldest = {State(state): float(queued_at) for state, queued_at in connection.execute(since)}
             last = (
                 select((attempts.c.ended_at - attempts.c.started_at).label("seconds"))
                 .where(attempts.c.outcome == State.STORED)
@@ -105,8 +109,10 @@ class Records:
             )
             mean = connection.execute(select(func.avg(last.c.seconds))).scalar()
         by_state = dict.fromkeys(State, 0) | {State(state): count for state, count in grouped}
-        waited = 0.0 if oldest is None else max(0.0, (time.time() if now is None else now) - oldest)
-        return Counts(by_state, waited, max(0.0, float(mean or 0.0)))
+        now = time.time() if now is None else now
+        waited = max(0.0, now - oldest.get(State.QUEUED, now))
+        open_s = max(0.0, now - min(oldest.values(), default=now))
+        return Counts(by_state, waited, open_s, max(0.0, float(mean or 0.0)))
 
     def _jobs(self, query: object) -> list[JobRow]:
         with self._database.read() as connection:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select, update
 from enhancement.errors import LedgerError
 from enhancement.service import ending, rows
 from enhancement.service.core import LedgerCore
-from enhancement.service.inbox import remove_arrival, remove_incomplete, remove_study
+from enhancement.service.inbox import put_incomplete, remove_arrival, remove_incomplete, remove_study
 from enhancement.service.reopening import Decision, decide
 from enhancement.service.scheduling import order_at
 from enhancement.service.schema import jobs
@@ -88,9 +88,13 @@ class Requests(LedgerCore):
         code: str,
         reason: str,
         advice: str = "",
+        missing: Sequence[str] | None = None,
         arrival: Arrival | None = None,
     ) -> JobRow:
-        """Write down that these inputs were refused before there was a job, such as an ambiguous study."""
+        """Write down that these inputs were refused before there was a job, such as an ambiguous study.
+
+        With `missing` the study is INCOMPLETE: reported with what it lacks until a later look finds it.
+        """
         now = self._clock()
         key = {"archive": self.archive, "study_id": study_id, "recipe": recipe, "fingerprint": fingerprint}
         with self._database.write() as connection:
@@ -105,7 +109,10 @@ class Requests(LedgerCore):
                 values |= {"origin": arrival.origin if arrival else "stable", "model_digest": ""}
                 values |= {"requested_by": arrival.requested_by if arrival else ""}
             job = self._write_current(connection, key, job, values, now)
-            remove_incomplete(connection, self.archive, study_id, recipe)
+            if missing is None:
+                remove_incomplete(connection, self.archive, study_id, recipe)
+            else:
+                put_incomplete(connection, (self.archive, study_id, recipe), missing, reason, now)
             if arrival is not None:
                 remove_arrival(connection, self.archive, arrival)
             return job
@@ -160,7 +167,8 @@ class Requests(LedgerCore):
             for job in map(JobRow.of, connection.execute(query).mappings().all()):
                 if job.state is State.RUNNING:
                     changed.append(rows.modify(connection, job.id, {"cancel_requested": CancelReason.STUDY_DELETED}))
-                elif job.state is not State.CANCELLED:
+                elif job.state is not State.CANCELLED or job.code == Code.RESULT_DELETED:
+                    # The series of a study that is deleted go first, as if a person had removed each.
                     values = {"state": State.CANCELLED, "finished_at": now, "updated_at": now}
                     changed.append(rows.modify(connection, job.id, values | words))
             return changed

@@ -1,4 +1,4 @@
-"""Stored results after they are stored: the audit record, superseded ones, and recall."""
+"""Stored results after they are stored: the audit record, deliveries, superseded ones, and recall."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from enhancement.errors import ArchiveError, LedgerError
 from enhancement.service import audit
 from enhancement.service.deliveries import Deliveries
 from enhancement.service.ledger import Ledger
-from enhancement.service.processing import Outcome
-from enhancement.service.states import Code, Finished, JobRow, State
+from enhancement.service.states import Code, JobRow, State
 from enhancement.settings import Settings
 
 log = structlog.get_logger("enhancement.results")
@@ -27,28 +26,47 @@ class Results:
         self._archive = archive
         self._settings = settings
         self._deliveries = deliveries
-        # Orthanc identifier -> SeriesInstanceUID of results stored by this process: a deletion names only the former.
-        self._archive_ids: dict[str, str] = {}
+        self._reported: set[int] = set()
 
-    def stored(self, finished: Finished, outcome: Outcome) -> None:
-        """After a job was stored; a fault here is logged and changes nothing for the job."""
-        self._archive_ids.update({item.archive_id: item.series_instance_uid for item in outcome.published})
-        job = finished.job
-        self._deliveries.add(job.id, [item.archive_id for item in outcome.published])
-        try:
-            audit.attach(self._archive, job.study_id, {"job": job.id, **outcome.audit})
+    def follow_up(self) -> None:
+        """Do what is left to do after results were stored; what fails is tried again at the next call.
+
+        Called after each stored job, every few seconds, and so after a kill between storing and following up.
+        """
+        for job_id in self._ledger.followups.due():
+            job = self._ledger.get(job_id)
+            try:
+                self._follow_up(job)
+            except ArchiveError as error:
+                if error.status != 404 or self._archive.exists(f"/studies/{job.study_id}"):
+                    if job_id not in self._reported:
+                        log.warning("audit record or label not written yet", job=job.id, reason=error.message)
+                    self._reported.add(job_id)
+                    continue
+            self._ledger.followups.done(job_id)
+            self._reported.discard(job_id)
+
+    def _follow_up(self, job: JobRow) -> None:
+        if job.state is State.STORED:
+            self._deliveries.add(job.id, self._ledger.followups.series(job.id))
+        if not self._settings.output.keep_superseded:
+            self._remove_superseded(job)
+        if job.state in (State.STORED, State.SUPERSEDED):
+            audit.attach(self._archive, job.study_id, {"job": job.id, **job.audit})
             if self._settings.output.label:
                 self._archive.label(job.study_id, self._settings.output.label)
-        except ArchiveError as error:
-            log.warning("audit record or label not written", job=job.id, reason=error.message)
-        if not self._settings.output.keep_superseded:
-            kept = set(job.result_uids)
-            for old in finished.superseded:
+
+    def _remove_superseded(self, job: JobRow) -> None:
+        """Take what this job's result replaces out of the archive, or its own where a newer one was faster."""
+        jobs = [other for other in self._ledger.records.jobs(study_id=job.study_id) if other.recipe == job.recipe]
+        kept = {uid for other in jobs if other.state is State.STORED for uid in other.result_uids}
+        for old in jobs:
+            if old.state is State.SUPERSEDED and kept:
                 self._remove(old, [uid for uid in old.result_uids if uid not in kept])
 
     def deleted(self, archive_id: str) -> None:
         """Orthanc deleted a series; if it was a result, it shall not come back by itself."""
-        uid = self._archive_ids.pop(archive_id, None)
+        uid = self._ledger.followups.result(archive_id)
         if uid is not None:
             self._ledger.result_deleted(uid)
 

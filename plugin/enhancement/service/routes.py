@@ -7,6 +7,7 @@ GET  /enhancement/jobs                    read    ?study=, ?state=, ?limit=; old
 GET  /enhancement/jobs/{id}               read    one job with its attempts and audit record
 POST /enhancement/jobs/{id}/cancel        operate
 POST /enhancement/jobs/{id}/retry         operate
+GET  /enhancement/incomplete              read    studies that lack series: which, and since when
 GET  /enhancement/studies/{id}            read    what the button shows
 POST /enhancement/studies/{id}            operate start; {"priority": "manual", "force": false}
 POST /enhancement/studies/{id}/cancel     operate
@@ -124,6 +125,10 @@ def _retry(service: Operations, call: Call) -> Answer:
     return Answer(202, service.retry(int(call.parameters["job_id"]), call.user))
 
 
+def _incomplete(service: Operations, _call: Call) -> Answer:
+    return Answer(200, {"studies": service.incomplete()})
+
+
 def _study(service: Operations, call: Call) -> Answer:
     return Answer(200, service.study(call.parameters["study_id"]))
 
@@ -169,6 +174,7 @@ ROUTES = (
     Route("GET", f"/jobs/{_JOB}", Right.READ, _job),
     Route("POST", f"/jobs/{_JOB}/cancel", Right.OPERATE, _cancel),
     Route("POST", f"/jobs/{_JOB}/retry", Right.OPERATE, _retry),
+    Route("GET", "/incomplete", Right.READ, _incomplete),
     Route("GET", f"/studies/{_STUDY}", Right.READ, _study),
     Route("POST", f"/studies/{_STUDY}", Right.OPERATE, _start, Start),
     Route("POST", f"/studies/{_STUDY}/cancel", Right.OPERATE, _cancel_study),

@@ -124,6 +124,26 @@ marks = Table(
     Column("value", JSON, nullable=False),
 )
 
+# What is still to be done after a job stored its result; a row goes when all of it is done.
+followups = Table(
+    "enhancement_followups",
+    metadata,
+    Column("job_id", Integer, ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("archive", String(64), nullable=False),
+    Column("instance", String(128), nullable=False),
+    Column("since", Float(53), nullable=False),
+)
+
+# Which series of the archive are results: when one is deleted, the archive names it by its own identifier only.
+results = Table(
+    "enhancement_results",
+    metadata,
+    Column("archive", String(64), primary_key=True),
+    Column("archive_id", String(64), primary_key=True),
+    Column("job_id", Integer, ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False),
+)
+
 deliveries = Table(
     "enhancement_deliveries",
     metadata,

@@ -30,7 +30,7 @@ from enhancement.service.health import Health, Light
 from enhancement.service.leases import Hold
 from enhancement.service.ledger import Ledger
 from enhancement.service.processing import Outcome, check_room, process
-from enhancement.service.states import Finished, JobRow, State
+from enhancement.service.states import JobRow, State
 from enhancement.settings import Settings
 
 log = structlog.get_logger("enhancement.worker")
@@ -43,7 +43,7 @@ STUCK_FACTOR = 1.5
 _FINAL = (WeightsMissing, WeightsMismatch)
 _GONE = frozenset({"STUDY_GONE", "SOURCE_GONE", "SERIES_GONE"})
 
-Stored = Callable[[Finished, Outcome], None]
+Stored = Callable[[Outcome], None]
 
 
 class JobTimeout(StageError):
@@ -61,7 +61,7 @@ class Worker:
     storage : Path
         Orthanc's storage folder; without room there a job does not begin.
     stored : callable
-        Told of every stored result, after the ledger; delivery and the audit record hang on it.
+        Told of every stored result, after the ledger has it.
     """
 
     def __init__(
@@ -175,8 +175,12 @@ class Worker:
             outcome = process(
                 job, self._archive, self._engine, self._settings, progress, superseded=self._superseded(job)
             )
-            finished = hold.finish(
-                State.STORED, result_uids=outcome.result_uids, audit=outcome.audit, reason=outcome.note
+            hold.finish(
+                State.STORED,
+                result_uids=outcome.result_uids,
+                archive_ids={series.archive_id: series.series_instance_uid for series in outcome.published},
+                audit=outcome.audit,
+                reason=outcome.note,
             )
         except Cancelled as error:
             self._cancelled(job, hold, error)
@@ -192,7 +196,7 @@ class Worker:
         else:
             seconds = round(time.monotonic() - started, 1)
             log.warning("stored", seconds=seconds, results=list(outcome.result_uids), note=outcome.note)
-            self._stored(finished, outcome)
+            self._stored(outcome)
 
     def _superseded(self, job: JobRow) -> str | None:
         """The enhanced series that the study holds from other inputs, another model or other settings."""
