@@ -140,6 +140,39 @@ class TestOutOfMemory:
 
         monkeypatch.setattr(module, "_forward", forward)
 
+    def test_a_batch_is_its_members_one_by_one(self, model, inputs):
+        """Up to the rounding of another order of sums."""
+        single = Ensemble(model, mirrorings=8, device="cpu", precision="float32").predict(inputs)
+        batched = Ensemble(model, mirrorings=8, device="cpu", precision="float32", batch=3).predict(inputs)
+        np.testing.assert_allclose(batched.mean_zyx, single.mean_zyx, atol=1e-5)
+        np.testing.assert_allclose(batched.spread_zyx, single.spread_zyx, atol=1e-5)
+        assert batched.predictions == single.predictions
+
+    def test_smaller_batches_first_then_the_next_device_then_the_end(self, model, inputs, monkeypatch):
+        """Eight at once, four, two, one; then elsewhere; then a clear failure."""
+        tried, real = [], module._forward
+
+        def forward(network, inputs, mirrorings, device, data_type):
+            tried.append((str(device), len(mirrorings)))
+            if device.index is None:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return real(network, inputs, mirrorings, device, data_type)
+
+        monkeypatch.setattr(module, "_forward", forward)
+        ensemble = Ensemble(model, folds=1, device="cpu", fallback=("cpu:0",), batch=8)
+        assert ensemble.predict(inputs).predictions == 8
+        assert tried[:5] == [("cpu", 8), ("cpu", 4), ("cpu", 2), ("cpu", 1), ("cpu:0", 8)]
+        with pytest.raises(OutOfMemory, match="no memory for one prediction"):
+            Ensemble(model, folds=1, device="cpu", fallback=(), batch=8).predict(inputs)
+
+    def test_a_device_without_room_is_not_tried(self, model, inputs, monkeypatch):
+        """What is free is asked before the volume is sent there."""
+        tried, real = [], module._forward
+        monkeypatch.setattr(module, "free_bytes", lambda device: 1000 if device.index is None else None)
+        monkeypatch.setattr(module, "_forward", lambda *words: (tried.append(str(words[3])), real(*words))[1])
+        found = Ensemble(model, folds=1, mirrorings=1, device="cpu", fallback=("cpu:0",)).predict(inputs)
+        assert (found.device, tried) == ("cpu:0", ["cpu:0"])
+
     def test_goes_on_with_the_next_device(self, model, inputs, monkeypatch):
         """All predictions are made, and the result says where."""
         expected = Ensemble(model, mirrorings=2, device="cpu", precision="float32").predict(inputs)

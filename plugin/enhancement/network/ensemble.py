@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -19,6 +20,7 @@ from enhancement.network.weights import Model
 
 Progress = Callable[[str, float], None]
 Precision = Literal["bfloat16", "float32"]
+Axes = tuple[int, ...]
 
 _logger = logging.getLogger(__name__)
 _AXES = (2, 3, 4)  # z, y, x of a (n, c, z, y, x) tensor
@@ -70,7 +72,11 @@ class Ensemble:
     threads : int
         CPU threads of this process' torch; 0 leaves them as they are.
     fallback : sequence of str
-        Devices to go on with, in this order, when memory runs out. The predictions made so far are kept.
+        Devices to go on with, in this order, when memory runs out for a single prediction too. The predictions made
+        so far are kept.
+    batch : int
+        How many mirror images go through a network at once, halved whenever memory runs out; 0: one on a CPU, and on
+        a GPU as many as its free memory holds.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class Ensemble:
         precision: Precision = "bfloat16",
         threads: int = 0,
         fallback: Sequence[str] = ("cpu",),
+        batch: int = 0,
     ) -> None:
         if mirrorings not in (1, 2, 4, 8):
             raise ValueError(f"mirrorings must be 1, 2, 4 or 8, found {mirrorings}")
@@ -94,6 +101,7 @@ class Ensemble:
         self._devices = [choose_device(device), *(torch.device(name) for name in fallback)]
         self._networks = [_prepare(model.build(fold)) for fold in range(min(folds, len(model.folds)))]
         self._placed_on: torch.device | None = None
+        self._batch = batch
         if threads:
             torch.set_num_threads(threads)
 
@@ -125,36 +133,44 @@ class Ensemble:
         multiple = 2 ** (self.model.manifest.network.levels - 1)
         padded, window = _pad(inputs_czyx, multiple)
         running = _RunningMoments(padded.shape[1:])
-        devices = list(dict.fromkeys(self._devices))
-        for network, axes in self._members():
-            output = self._predict_one(network, padded, axes, devices)
-            running.add(output)
-            if progress is not None:
-                progress("predicting", running.count / self.predictions)
-        mean, spread = running.result()
-        return Prediction(mean[window].copy(), spread[window].copy(), running.count, str(devices[0]))
-
-    def _members(self) -> Iterator[tuple[ResidualUNet, tuple[int, ...]]]:
+        places = [_Place(device, self._batch) for device in dict.fromkeys(self._devices)]
         for network in self._networks:
-            for axes in self.mirrorings:
-                yield network, axes
+            waiting = list(self.mirrorings)
+            while waiting:
+                outputs = self._predict_some(network, padded, waiting, places)
+                del waiting[: len(outputs)]
+                for output in outputs:
+                    running.add(output)
+                    if progress is not None:
+                        progress("predicting", running.count / self.predictions)
+        mean, spread = running.result()
+        return Prediction(mean[window].copy(), spread[window].copy(), running.count, str(places[0].device))
 
-    def _predict_one(
-        self, network: ResidualUNet, inputs: NDArray[np.float32], axes: tuple[int, ...], devices: list[torch.device]
+    def _predict_some(
+        self, network: ResidualUNet, inputs: NDArray[np.float32], waiting: Sequence[Axes], places: list[_Place]
     ) -> Tensor:
+        """The first few of the mirrorings, as many as there is memory for: smaller batches, then the next device."""
         while True:
+            place = places[0]
+            axes = waiting[: place.batch or 1]
             try:
-                self._place(devices[0])
-                return _forward(network, inputs, axes, devices[0], self._data_type(devices[0]))
+                _check_room(network, inputs, place.device)
+                self._place(place.device)
+                with place.measuring(len(axes)):
+                    return _forward(network, inputs, axes, place.device, self._data_type(place.device))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                if devices[0].type == "cuda":
-                    torch.cuda.empty_cache()
-                if len(devices) == 1:
-                    raise OutOfMemory(f"no memory for one prediction of {inputs.shape[1:]} on {devices[0]}") from None
-                _logger.warning("no memory on %s, going on with %s", devices[0], devices[1])
-                del devices[0]
+                place.give_back()
+                if len(axes) > 1:
+                    place.batch = len(axes) // 2
+                    _logger.warning("no memory on %s for %d at once, trying %d", place.device, len(axes), place.batch)
+                    continue
+                if len(places) == 1:
+                    what = f"no memory for one prediction of {inputs.shape[1:]} on {place.device}"
+                    raise OutOfMemory(what) from None
+                _logger.warning("no memory on %s, going on with %s", place.device, places[1].device)
+                del places[0]
 
     def _place(self, device: torch.device) -> None:
         if self._placed_on != device:
@@ -165,6 +181,49 @@ class Ensemble:
     def _data_type(self, device: torch.device) -> torch.dtype:
         fits = self.precision == "bfloat16" and has_bfloat16(device)
         return torch.bfloat16 if fits else torch.float32
+
+
+class _Place:
+    """A device, and how many predictions it is given at once; 0 until the first one there was measured."""
+
+    def __init__(self, device: torch.device, batch: int) -> None:
+        self.device = device
+        self.batch = batch or (0 if device.type == "cuda" else 1)
+
+    @contextmanager
+    def measuring(self, predictions: int) -> Iterator[None]:
+        """Learn from the first prediction on a GPU what one takes, and so how many fit."""
+        before = 0
+        if not self.batch:
+            before = torch.cuda.memory_allocated(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+        yield
+        if not self.batch:
+            taken = (torch.cuda.max_memory_allocated(self.device) - before) // predictions
+            # A quarter stays free: the allocator's pieces never fit exactly.
+            fitting = int(0.75 * (free_bytes(self.device) or 0)) // max(taken, 1)
+            self.batch = min(max(fitting, 1), len(MIRRORINGS))
+
+    def give_back(self) -> None:
+        """What the failed try left in the allocator's cache."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """What a GPU can still give this process; None where that cannot be asked (the service looks after the host)."""
+    if device.type != "cuda":
+        return None
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + cached
+
+
+def _check_room(network: ResidualUNet, inputs: NDArray[np.float32], device: torch.device) -> None:
+    """Do not begin where one prediction cannot end: two of the widest layer's activations exist at once."""
+    free = free_bytes(device)
+    needed = 2 * network.last.in_channels * int(np.prod(inputs.shape[1:])) * torch.bfloat16.itemsize
+    if free is not None and free < needed:
+        raise torch.OutOfMemoryError(f"{needed >> 20} MB are needed at least, {free >> 20} MB are free")
 
 
 class _RunningMoments:
@@ -208,18 +267,20 @@ def _prepare(network: ResidualUNet) -> ResidualUNet:
 def _forward(
     network: ResidualUNet,
     inputs: NDArray[np.float32],
-    axes: tuple[int, ...],
+    mirrorings: Sequence[Axes],
     device: torch.device,
     data_type: torch.dtype,
 ) -> Tensor:
+    """(n, z, y, x): one prediction for each of the n mirrorings, turned back."""
     with torch.inference_mode():
         x = torch.from_numpy(inputs)[None].to(device)
-        x = torch.flip(x, axes).contiguous(memory_format=torch.channels_last_3d)
+        x = torch.cat([torch.flip(x, axes) for axes in mirrorings])
+        x = x.contiguous(memory_format=torch.channels_last_3d)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=data_type is torch.bfloat16):
             y = network(x)
         if network.head == "logit":
             y = torch.sigmoid(y)
-        return torch.flip(y, axes)[0, 0]
+        return torch.stack([torch.flip(y[i : i + 1], axes)[0, 0] for i, axes in enumerate(mirrorings)])
 
 
 def _pad(inputs: NDArray[np.float32], multiple: int) -> tuple[NDArray[np.float32], tuple[slice, ...]]:
