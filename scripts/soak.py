@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT / "plugin"), str(ROOT / "tests")]
 # ruff: noqa: E402, TID251 -- tests/orthanc, on the path by the line above, is not Orthanc's own module
 from orthanc import experiments
 from orthanc.conftest import small_study
+from orthanc.kills import PATIENT_QUEUE, kill_again_and_again
 from orthanc.server import Orthanc, light_model, storage_folder
 from orthanc.shared_postgres import shared_orthancs
 
@@ -66,16 +67,16 @@ def kills(
     seed: int = 1,
     postgres: Annotated[bool, typer.Option(help="Two Orthancs on one PostgreSQL (index and ledger)")] = False,
 ) -> None:
-    """SIGKILL at random moments while studies arrive; every study must end with exactly one whole result."""
+    """SIGKILL in every stage and at random while studies arrive; every study must end with exactly one whole result."""
     with ExitStack() as stack:
         if postgres:
-            folder, chosen, variables = stack.enter_context(_bench(seconds, experiments.PATIENT_QUEUE))
-            servers, moment = stack.enter_context(shared_orthancs(chosen, variables))
+            folder, chosen, variables = stack.enter_context(_bench(seconds, PATIENT_QUEUE))
+            servers = stack.enter_context(shared_orthancs(chosen, variables))
         else:
-            server, folder = stack.enter_context(_orthanc(seconds, experiments.PATIENT_QUEUE))
-            servers, moment = [server], lambda: experiments.sqlite_moment(server.storage / "enhancement-ledger.db")
+            server, folder = stack.enter_context(_orthanc(seconds, PATIENT_QUEUE))
+            servers = [server]
         sent = [small_study(folder / f"study-{number}", number) for number in range(1, studies + 1)]
-        report = experiments.kill_again_and_again(servers, sent, kills=kills, seed=seed, moment=moment)
+        report = kill_again_and_again(servers, sent, kills=kills, seed=seed, tell=console.print)
     _end(report.to_json())
 
 

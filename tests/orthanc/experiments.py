@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import random
-import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -21,104 +16,6 @@ from orthanc.server import Orthanc
 from unit.phantom import PhantomStudy
 
 MakeStudy = Callable[..., PhantomStudy]
-
-# Every job may be killed as often as it takes, and comes back at once: tested is that nothing is lost or doubled.
-PATIENT_QUEUE = {
-    "ContrastEnhancement.Queue.MaxCrashes": 1000,
-    "ContrastEnhancement.Queue.MaxAttempts": 100,
-    "ContrastEnhancement.Queue.BreakerFailures": 1000,
-    "ContrastEnhancement.Queue.RetryInitialSeconds": 0.2,
-    "ContrastEnhancement.Queue.RetryMaxSeconds": 1,
-    "ContrastEnhancement.Queue.LeaseSeconds": 4,
-}
-
-
-@dataclass
-class Kills:
-    """What was done and what came of it."""
-
-    studies: int
-    kills: int = 0
-    moments: dict[str, int] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    attempts: int = 0
-    seconds: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(replace(self, moments={}, wrong=list(self.wrong))) | {"moments": dict(self.moments)}
-
-
-class Scanner(threading.Thread):
-    """Sends studies one after the other and, as scanners do, sends a study again whose association broke."""
-
-    def __init__(self, servers: Sequence[Orthanc], studies: Sequence[PhantomStudy], pause_s: float) -> None:
-        super().__init__(daemon=True)
-        self._servers = servers
-        self._studies = studies
-        self._pause_s = pause_s
-        self.sending = False
-
-    def run(self) -> None:
-        for number, study in enumerate(self._studies):
-            while not self._send(self._servers[number % len(self._servers)], study):
-                time.sleep(0.2)
-            time.sleep(self._pause_s)
-
-    def _send(self, server: Orthanc, study: PhantomStudy) -> bool:
-        self.sending = True
-        try:
-            server.send(study.paths)
-        except Exception:  # pynetdicom raises many kinds when the peer is killed
-            return False
-        finally:
-            self.sending = False
-        return True
-
-
-def kill_again_and_again(
-    servers: Sequence[Orthanc],
-    studies: Sequence[PhantomStudy],
-    *,
-    kills: int,
-    seed: int,
-    moment: Callable[[], str],
-    quiet_s: tuple[float, float] = (0.3, 4.0),
-    timeout_s: float = 600.0,
-) -> Kills:
-    """SIGKILL a server at random moments while studies arrive and are worked on; then look at what is there.
-
-    Parameters
-    ----------
-    moment : callable
-        What was going on, from the ledger, right after a kill; for the report only.
-    quiet_s : (low, high), seconds
-        From the start of the Orthanc process to its kill.
-    """
-    chance = random.Random(seed)
-    report = Kills(len(studies))
-    began = time.monotonic()
-    scanner = Scanner(servers, studies, pause_s=0.5)
-    scanner.start()
-    while report.kills < kills:
-        victim = chance.choice(list(servers))
-        time.sleep(chance.uniform(*quiet_s))
-        receiving = scanner.sending
-        victim.kill()
-        report.kills += 1
-        report.moments["receiving" if receiving else moment()] += 1
-        victim.start(wait=chance.random() < 0.5)
-    scanner.join(timeout_s)
-    for server in servers:
-        server.wait(lambda server=server: _is_up(server), 120, "the plugin after the last kill")
-    for study in studies:
-        report.wrong += await_one_result(servers[0], study, timeout_s)
-    report.attempts = sum(job["attempts"] for job in servers[0].jobs())
-    report.seconds = round(time.monotonic() - began, 1)
-    return report
-
-
-def _is_up(server: Orthanc) -> bool:
-    return bool(server.get("/enhancement/status").get("state") not in ("", "starting"))
 
 
 def await_one_result(server: Orthanc, study: PhantomStudy, timeout_s: float) -> list[str]:
@@ -130,7 +27,21 @@ def await_one_result(server: Orthanc, study: PhantomStudy, timeout_s: float) -> 
         job = server.wait_for_job(study_id, timeout_s=timeout_s)
     except AssertionError as error:
         return [f"{study_id}: {str(error)[:300]}"]
-    return wrong_with(server, study, study_id, job)
+    return wrong_with(server, study, study_id, job) + _wrong_audit(server, study_id, job)
+
+
+def _wrong_audit(server: Orthanc, study_id: str, job: dict[str, Any]) -> list[str]:
+    """The audit record hangs on the study too, however the process ended after the result was stored."""
+
+    def attached() -> bool:
+        answer = server.http.get(f"/studies/{study_id}/attachments/enhancement-audit/data")
+        return answer.is_success and job["id"] in [record["job"] for record in answer.json()["records"]]
+
+    try:
+        server.wait(attached, 90, "the audit record")
+    except AssertionError:
+        return [f"{study_id}: no audit record of job {job['id']} on the study"]
+    return []
 
 
 def wrong_with(server: Orthanc, study: PhantomStudy, study_id: str, job: dict[str, Any]) -> list[str]:
@@ -153,18 +64,6 @@ def wrong_with(server: Orthanc, study: PhantomStudy, study_id: str, job: dict[st
         if len(numbers) != study.grids["T1C"].size[2]:
             wrong.append(f"{study_id}: {len(numbers)} instances in result {uid}")
     return wrong
-
-
-def sqlite_moment(ledger: Path) -> str:
-    """The stage of the running job, or what the ledger holds otherwise."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=1)) as connection:
-        running = connection.execute("SELECT stage FROM enhancement_jobs WHERE state = 'RUNNING'").fetchall()
-        if running:
-            return str(running[0][0])
-        waiting = connection.execute("SELECT count(*) FROM enhancement_arrivals").fetchone()[0]
-        queued = connection.execute("SELECT count(*) FROM enhancement_jobs WHERE state = 'QUEUED'").fetchone()[0]
-        return "looking" if waiting else "queued" if queued else "idle"
-    return "no ledger yet"
 
 
 @dataclass

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-
-import sqlalchemy as sa
 
 from orthanc.server import Orthanc, storage_folder
 from unit.postgres_server import find_binaries, postgres_server
@@ -26,8 +24,8 @@ def why_not() -> str:
 @contextmanager
 def shared_orthancs(
     settings: Mapping[str, Any], variables: Mapping[str, str], count: int = 2
-) -> Iterator[tuple[list[Orthanc], Callable[[], str]]]:
-    """Running Orthancs that share everything, and what is going on according to their ledger."""
+) -> Iterator[list[Orthanc]]:
+    """Running Orthancs that share everything."""
     with ExitStack() as stack:
         postgres = stack.enter_context(postgres_server())
         storage = stack.enter_context(storage_folder())
@@ -50,16 +48,4 @@ def shared_orthancs(
             stack.callback(server.close)
             server.start()
             servers.append(server)
-        engine = sa.create_engine(postgres.url.replace("postgresql:", "postgresql+psycopg:"))
-        stack.callback(engine.dispose)
-        yield servers, lambda: _moment(engine)
-
-
-def _moment(engine: sa.Engine) -> str:
-    with engine.connect() as connection:
-        running = connection.execute(sa.text("SELECT stage FROM enhancement_jobs WHERE state = 'RUNNING'")).first()
-        if running is not None:
-            return str(running[0])
-        waiting = connection.execute(sa.text("SELECT 1 FROM enhancement_arrivals LIMIT 1")).first()
-        queued = connection.execute(sa.text("SELECT 1 FROM enhancement_jobs WHERE state = 'QUEUED' LIMIT 1")).first()
-        return "looking" if waiting else "queued" if queued else "idle"
+        yield servers

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orthanc import experiments
+from orthanc.kills import PATIENT_QUEUE, kill_again_and_again
 from orthanc.server import Orthanc
 from orthanc.shared_postgres import shared_orthancs, why_not
 from unit.phantom import PhantomStudy
@@ -20,14 +20,13 @@ Start = Callable[..., Orthanc]
 
 def test_every_study_ends_with_one_whole_result(start_orthanc: Start, make_study: MakeStudy) -> None:
     """Eight kills at random moments while four studies arrive and are worked on."""
-    server = start_orthanc(experiments.PATIENT_QUEUE, variables={"LIGHT_SECONDS": "1"})
+    server = start_orthanc(PATIENT_QUEUE, variables={"LIGHT_SECONDS": "1"})
     studies = [make_study() for _ in range(4)]
-    report = experiments.kill_again_and_again(
+    report = kill_again_and_again(
         [server],
         studies,
         kills=8,
         seed=5,
-        moment=lambda: experiments.sqlite_moment(server.storage / "enhancement-ledger.db"),
         timeout_s=120,
     )
     assert report.wrong == []
@@ -37,8 +36,8 @@ def test_every_study_ends_with_one_whole_result(start_orthanc: Start, make_study
 @pytest.mark.skipif(why_not() != "", reason=why_not())
 def test_two_orthancs_on_one_postgresql(orthanc_binary: str, models: Path, make_study: MakeStudy) -> None:
     """They share index, files and ledger; either is killed at random; no study is enhanced twice."""
-    settings = {"ContrastEnhancement.ModelWeights": models, **experiments.PATIENT_QUEUE}
-    with shared_orthancs(settings, {"LIGHT_SECONDS": "1"}) as (servers, moment):
+    settings = {"ContrastEnhancement.ModelWeights": models, **PATIENT_QUEUE}
+    with shared_orthancs(settings, {"LIGHT_SECONDS": "1"}) as servers:
         studies = [make_study() for _ in range(4)]
-        report = experiments.kill_again_and_again(servers, studies, kills=4, seed=7, moment=moment, timeout_s=120)
+        report = kill_again_and_again(servers, studies, kills=4, seed=7, timeout_s=120)
     assert report.wrong == []
