@@ -12,6 +12,7 @@ from rich.console import Console
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
 
 from enhancement.errors import EnhancementError  # noqa: E402
+from enhancing.place import require_place  # noqa: E402
 from enhancing.settings import settings_for  # noqa: E402
 from enhancing.show import fail, progress_bar, report  # noqa: E402
 
@@ -41,6 +42,7 @@ def main(
         fail(console, "Give either a study folder, or --t1 and --t1c (and --flair, --adc where there are such).", 2)
     try:
         settings, root = settings_for(config, changes or [], brain_extracted=brain_extracted)
+        require_place(output, folder=study is not None)
         from enhancing.work import enhance_study, enhance_volumes  # torch: after the arguments are known to be right
 
         with progress_bar(console) as progress:
@@ -49,7 +51,7 @@ def main(
             else:
                 done = enhance_volumes(volumes, output, settings, root, progress)
     except EnhancementError as error:
-        fail(console, f"{error.code}: {error.message}" + (f" {error.advice}" if error.advice else ""), 1)
+        fail(console, f"{error.code}: {error.message.rstrip('.')}. {error.advice}".rstrip(), 1)
     report(console, done)
 
 

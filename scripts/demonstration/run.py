@@ -59,7 +59,7 @@ class Demo:
         seconds = time.monotonic() - sent - stable_age_s
         stored = self._result(study_id, job)
         moved = self._fetch(study_uid, stored)
-        before, after = self._draw(study_id, moved)
+        before, after = self._draw(moved, job)
         self._tell(job, seconds, before, after)
 
     def _send(self) -> tuple[str, str]:
@@ -109,7 +109,7 @@ class Demo:
         self._console.print(f"[bold]Fetched[/] {len(moved)} instances by C-MOVE; each equals the stored one")
         return moved
 
-    def _draw(self, study_id: str, t1c_pro: Sequence[Dataset]) -> tuple[Contrast, Contrast]:
+    def _draw(self, t1c_pro: Sequence[Dataset], job: dict[str, Any]) -> tuple[Contrast, Contrast]:
         sources = {str(item.ReferencedSOPInstanceUID) for ds in t1c_pro for item in ds.SourceImageSequence}
         t1c = [
             dcmread(BytesIO(self._server.file(found[0])))
@@ -117,15 +117,29 @@ class Demo:
             if (found := self._server.find("Instance", SOPInstanceUID=uid))
         ]
         t1c = [ds for ds in t1c if ds.FrameOfReferenceUID == t1c_pro[0].FrameOfReferenceUID and _same_grid(ds, t1c_pro)]
-        reference = series_image(t1c_pro)
-        volume, enhanced = (sitk.GetArrayFromImage(image) for image in (series_image(t1c), reference))
-        lesion = on_grid(self._study / "truth" / "enhancing_lesion.nii.gz", reference)
-        white_matter = on_grid(self._study / "truth" / "white_matter.nii.gz", reference)
+        if len(t1c) != len(t1c_pro):
+            raise DemoError(
+                f"each of {len(t1c_pro)} T1c-pro slices was to lie on a T1c slice, found {len(t1c)} of those"
+            )
+        source, enhanced = series_image(t1c), series_image(t1c_pro)
+        lesion = on_grid(self._study / "truth" / "enhancing_lesion.nii.gz", enhanced)
+        white_matter = on_grid(self._study / "truth" / "white_matter.nii.gz", enhanced)
         if not lesion.any():
             raise DemoError("this simulated patient has no enhancing lesion; choose another --seed")
-        before, after = (measure_contrast(v, lesion, white_matter) for v in (volume, enhanced))
-        draw(volume, enhanced, lesion, file=self._report, contrasts=(before, after))
-        return before, after
+        contrasts = tuple(
+            measure_contrast(sitk.GetArrayFromImage(image), lesion, white_matter) for image in (source, enhanced)
+        )
+        audit = job.get("audit") or {}
+        title = (
+            f"{t1c_pro[0].SeriesDescription}: a simulated patient, {audit.get('predictions', '?')} predictions averaged"
+        )
+        draw(source, enhanced, lesion, file=self._report, contrasts=(contrasts[0], contrasts[1]), title=title)
+        if contrasts[1].cnr <= contrasts[0].cnr or contrasts[1].lbr <= contrasts[0].lbr:
+            raise DemoError(
+                f"lesions were to stand out more; CNR went from {contrasts[0].cnr:.2f} to {contrasts[1].cnr:.2f}, "
+                f"LBR from {contrasts[0].lbr:.2f} to {contrasts[1].lbr:.2f}"
+            )
+        return contrasts[0], contrasts[1]
 
     def _tell(self, job: dict[str, Any], seconds: float, before: Contrast, after: Contrast) -> None:
         table = Table("stage", "seconds", title="Time of every stage")

@@ -23,6 +23,7 @@ from enhancement.pipeline import (
     enhance,
     read_study,
 )
+from enhancement.service.fingerprint import settings_that_matter
 from enhancement.settings import Settings
 
 Progress = Callable[[str, float], None]
@@ -69,14 +70,7 @@ def enhance_study(study: Path, output: Path, settings: Settings, root: Path, pro
         model_name=manifest.name,
         model_version=manifest.version,
         model_digest=manifest.digest,
-        settings={
-            "folds": settings.model.folds,
-            "mirrorings": settings.model.mirrorings,
-            "precision": settings.model.precision,
-            "bias_field": settings.preprocessing.bias_field,
-            "brain_extractor": extractor.name,
-            "native_method": settings.output.native_method,
-        },
+        settings=settings_that_matter(settings, read.match.roles),  # the same study gets the same UIDs in Orthanc
         series_description=settings.output.series_description,
         adc_series_description=settings.output.adc_series_description,
         content_qualification=settings.output.content_qualification,
