@@ -9,6 +9,7 @@ from unit.series_builder import classic, from_row, ramp, table
 
 DESCRIPTIONS = table("descriptions.csv")
 PUBLIC = table("public_descriptions.csv")
+PROTOCOLS = table("protocol_headers.csv")
 
 
 def test_the_table_is_broad() -> None:
@@ -34,3 +35,13 @@ def test_public_descriptions() -> None:
         if (report.role or "") != row["role"]:
             wrong.append((row["description"], row["role"], report.role, report.reason))
     assert not wrong
+
+
+@pytest.mark.parametrize("row", PROTOCOLS, ids=lambda row: f"{row['manufacturer']}-{row['description']}")
+def test_protocols_of_public_collections_and_hospitals(row: dict[str, str]) -> None:
+    """Headers written down before the rules were looked at: 170 of 177 (96.0 %) at first; all since.
+
+    One of the seven was a wrong label of the table: a single-band reference of diffusion is none of ours.
+    """
+    report = match(from_row(row)).series[0]
+    assert (report.role or "") == row["role"], report.reason

@@ -45,7 +45,8 @@ _AGENT = (
     r"|multihance|prohance|omniscan|elucirem|vueway|c|ce|k)"
 )
 _WITHOUT = r"(?:sans|ss|ohne|sin|senza|zonder|without|w o|wo|no|non|not|vor|voor|avant|prima|antes|before|pre)"
-NEGATED = rf"\b{_WITHOUT} ?(?:(?:di|de|du|del|of|any|the|iv|mezzo|medio|agente|produit|the) )*{_AGENT}\b"
+_OF = r"(?:(?:di|de|du|del|of|any|the|iv|mezzo|medio|agente|produit) )*"
+NEGATED = rf"\b(?:{_WITHOUT} ?{_OF}{_AGENT}|s (?:c|civ|gd|gad\w*|contr\w*))\b"  # the latter written s/c
 NO_CONTRAST_MARKS: tuple[str, ...] = (
     NEGATED,
     r"\bpre(?!\w)(?! ?(?:op|scan|sat|frontal|treat|rt|surg))",
@@ -59,12 +60,12 @@ CONTRAST_MARKS: tuple[str, ...] = (
     r"\+ ?(?:c|ce|gd\w{0,4}|gad\w*|contr\w*|kontr\w*|km|ki|mdc|iv|civ|inj\w*|k|cm)(?![a-z])",
     r"(?<![a-z])(?:c|ce|gd|gad|gado|km|ki|k|iv|mdc|contr\w*) ?\+(?!\w)",
     r"(?<!\d)t1\w*[^+]*\+$",
-    r"(?<!\d)t1\w* .*\bc$",
+    r"(?:(?<!\d)t1|\bbravo|rage|spgr|\btfe|\bvibe|\bthrive)\w*(?: .*)? c$",
     r"\b(?:gd|gad|gado\w*|gadolin\w*|gdtpa|gddtpa|gdpta)\b|(?<=t1)gd\b|(?<=t1)c\b|(?<=t1)ce\b|(?<=t1)km\b",
     r"\bpost(?!\w)(?! ?(?:op\w*|fossa|proc(?:ess|essing)?\b|surg\w*|treat\w*|rt|chemo|lab\w*|resec\w*|radio\w*))",
     r"\bpost ?(?:c|con\w*|gad\w*|gd\w*|km|inj\w*|kontr\w*|mdc)\b",
-    r"\bce\b|\bkm\b|\bkmm?\b|\bmdc\b|\bmcd\b|\bpdc\b|\bciv\b|\bcivi\b",
-    r"\binj(?:\w*)\b|\bapres\b|\bavec (?:inj\w*|gad\w*|contr\w*|pdc|iv)\b|\bap ?inj\w*\b|\bapgado\w*\b",
+    r"\bce\b|\bkm\b|\bkmm?\b|\bmdc\b|\bmcd\b|\bcmc\b|\bpdc\b|\bciv\b|\bcivi\b",
+    r"\binj(?:\w*)\b|\bapres\b|\bavec(?: (?:inj\w*|gad\w*|contr\w*|pdc|iv)\b|$)|\bap ?inj\w*\b|\bapgado\w*\b",
     r"\bnach\b|\bmit k\w*\b|\bkontrast\w*\b|\bkontrastmittel\b",
     r"\bcon (?:contr\w*|mdc|gad\w*|gd|civ|mezzo|medio|iv)\b|\btras (?:contr\w*|gad\w*|civ|inj\w*|iv)\b",
     r"\bdespues\b|\bdopo\b",
