@@ -16,6 +16,8 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import MRImageStorage, StudyRootQueryRetrieveInformationModelMove
 
 HOST = "127.0.0.1"
+ANSWER_S = 300
+"""How long a peer may take to answer: a busy machine is not a broken one."""
 SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}
 
 
@@ -26,6 +28,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def _entity(ae_title: str) -> AE:
+    entity = AE(ae_title=ae_title)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = ANSWER_S
+    return entity
+
+
 def send_study(files: Sequence[Path], *, port: int, called_aet: str, sent: Callable[[], None]) -> None:
     """Send DICOM files to Orthanc over one association, as a scanner would.
 
@@ -34,7 +42,7 @@ def send_study(files: Sequence[Path], *, port: int, called_aet: str, sent: Calla
     ConnectionError
         If the association is refused or an instance is not stored.
     """
-    entity = AE(ae_title="SCANNER")
+    entity = _entity("SCANNER")
     entity.add_requested_context(MRImageStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     association = entity.associate(HOST, port, ae_title=called_aet)
     if not association.is_established:
@@ -42,8 +50,10 @@ def send_study(files: Sequence[Path], *, port: int, called_aet: str, sent: Calla
     try:
         for file in files:
             status = association.send_c_store(dcmread(file))
-            if "Status" not in status or status.Status != SUCCESS:
-                raise ConnectionError(f"{file.name} was not stored: status {status.get('Status')!r}")
+            if "Status" not in status:
+                raise ConnectionError(f"{file.name} was not stored: the association was lost, or no answer came")
+            if status.Status != SUCCESS:
+                raise ConnectionError(f"{file.name} was not stored: status 0x{status.Status:04x}")
             sent()
     finally:
         association.release()
@@ -58,7 +68,7 @@ class Viewer:
     received: list[Dataset] = field(default_factory=list)
 
     def __enter__(self) -> Viewer:
-        entity = AE(ae_title=self.ae_title)
+        entity = _entity(self.ae_title)
         entity.add_supported_context(MRImageStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         self._lock = threading.Lock()
         self._server = entity.start_server(
@@ -90,7 +100,7 @@ class Viewer:
         query.QueryRetrieveLevel = "SERIES"
         query.StudyInstanceUID = study_uid
         query.SeriesInstanceUID = series_uid
-        entity = AE(ae_title=self.ae_title)
+        entity = _entity(self.ae_title)
         entity.add_requested_context(StudyRootQueryRetrieveInformationModelMove)
         association = entity.associate(HOST, port, ae_title=called_aet)
         if not association.is_established:
@@ -99,8 +109,10 @@ class Viewer:
         try:
             for status, _ in association.send_c_move(query, self.ae_title, model):
                 code = status.get("Status")
+                if code is None:
+                    raise ConnectionError(f"C-MOVE of series {series_uid}: the association was lost, or no answer came")
                 if code not in PENDING and code != SUCCESS:
-                    raise ConnectionError(f"C-MOVE of series {series_uid} failed with status {code!r}")
+                    raise ConnectionError(f"C-MOVE of series {series_uid} failed with status 0x{code:04x}")
         finally:
             association.release()
         return list(self.received)
