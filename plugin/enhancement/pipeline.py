@@ -17,24 +17,24 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from enhancement.dicom.diffusion import DiffusionSeries, read_adc, read_diffusion
+from enhancement.dicom.adc_map import read_adc
+from enhancement.dicom.diffusion import DiffusionSeries, read_diffusion
 from enhancement.dicom.matching import match
 from enhancement.dicom.report import StudyMatch
 from enhancement.dicom.series import SeriesVolume, read_series
 from enhancement.errors import InputError, MissingRole
 from enhancement.imaging import quality
-from enhancement.imaging.adc import fit_adc
 from enhancement.imaging.atlas import to_image
 from enhancement.imaging.brain import BrainExtractor, BuiltInExtractor, NativeExtractor, StrippedInput, UnlessStripped
 from enhancement.imaging.intensity import from_unit
 from enhancement.imaging.native import to_native
 from enhancement.imaging.preparation import NetworkInput, Stopwatch, StudyImages, prepare
 from enhancement.imaging.quality import Check
-from enhancement.imaging.registration import align_diffusion
 from enhancement.network.brain_extractor import load_brain_network
 from enhancement.network.ensemble import Ensemble, Prediction
 from enhancement.network.hd_bet import is_installed, load_hd_bet
 from enhancement.settings import Role, Settings
+from enhancement.study_adc import study_adc
 
 __all__ = [
     "Enhancement",
@@ -75,7 +75,7 @@ class StudyInput:
     adc_computed : bool
         Whether `images.adc` was fitted here, and not made by the scanner.
     notes : tuple of str
-        What was left out, and why.
+        What was left out, which ADC map was taken, and why.
     """
 
     images: StudyImages
@@ -132,7 +132,7 @@ class Enhancement:
 
 
 def read_study(source: StudySource, study_id: str, settings: Settings) -> StudyInput:
-    """Match the roles, read the series that play them, and fit the ADC where the scanner made none.
+    """Match the roles, read the series that play them, and fit the ADC or take the scanner's where that is better.
 
     Parameters
     ----------
@@ -159,22 +159,24 @@ def read_study(source: StudySource, study_id: str, settings: Settings) -> StudyI
     flair = _optional(lambda: read_series(instances(Role.FLAIR)), Role.FLAIR in found.roles, notes)
     if flair is not None:
         others["FLAIR"] = flair
-    b0, adc = None, None
     diffusion = _optional(lambda: read_diffusion(instances(Role.DWI)), Role.DWI in found.roles, notes)
     scanner = _optional(lambda: read_adc(instances(Role.ADC)), Role.ADC in found.roles, notes)
-    if diffusion is not None:
-        others["DWI"] = diffusion
-        b0, adc = diffusion.images[0], fit_adc(align_diffusion(diffusion.images), diffusion.b_values)
-    if scanner is not None and diffusion is None:
-        others["ADC"] = scanner
-        adc = scanner.image
-    _require_optional(settings, flair is not None, adc is not None, notes)
+    found_adc = study_adc(diffusion, scanner)
+    others |= found_adc.sources
+    notes += found_adc.notes
+    _require_optional(settings, flair is not None, found_adc.adc is not None, notes)
     return StudyInput(
-        images=StudyImages(t1=t1.image, t1c=t1c.image, flair=None if flair is None else flair.image, adc=adc, b0=b0),
+        images=StudyImages(
+            t1=t1.image,
+            t1c=t1c.image,
+            flair=None if flair is None else flair.image,
+            adc=found_adc.adc,
+            b0=found_adc.b0,
+        ),
         match=found,
         t1c=t1c,
         others=others,
-        adc_computed=diffusion is not None,
+        adc_computed=found_adc.computed,
         notes=tuple(notes),
     )
 

@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
 
-from enhancement.dicom.diffusion import read_adc, read_diffusion
+from enhancement.dicom.adc_map import read_adc
+from enhancement.dicom.diffusion import read_diffusion
 from enhancement.dicom.series import read_series
 from simulation.grids import make_grid, radiological
 from simulation.nifti_study import adc_in_mm2_s, dicomize

@@ -10,7 +10,8 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from enhancement.dicom.diffusion import adc_factor, read_adc, read_diffusion
+from enhancement.dicom.adc_map import adc_factor, read_adc
+from enhancement.dicom.diffusion import read_diffusion
 from enhancement.errors import DiffusionInputError, InputError
 from unit.series_builder import classic, enhanced, ramp
 

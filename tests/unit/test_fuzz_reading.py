@@ -17,8 +17,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from enhancement.dicom import files
+from enhancement.dicom.adc_map import read_adc
 from enhancement.dicom.csa import parse_csa
-from enhancement.dicom.diffusion import read_adc, read_diffusion
+from enhancement.dicom.diffusion import read_diffusion
 from enhancement.dicom.files import read_header, read_instance
 from enhancement.dicom.headers import UNREADABLE
 from enhancement.dicom.matching import match

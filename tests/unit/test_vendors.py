@@ -14,7 +14,8 @@ import pytest
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
-from enhancement.dicom.diffusion import read_adc, read_diffusion
+from enhancement.dicom.adc_map import read_adc
+from enhancement.dicom.diffusion import read_diffusion
 from enhancement.dicom.files import read_header, read_instance
 from enhancement.dicom.matching import match
 from enhancement.dicom.series import read_series
@@ -198,7 +199,7 @@ class TestAdc:
 
     def test_isles_unit(self, real_data: Path) -> None:
         """A real map in 1e-3 mm^2/s, as an ADC in another unit than Siemens'."""
-        from enhancement.dicom.diffusion import adc_factor
+        from enhancement.dicom.adc_map import adc_factor
 
         folder = real_data / "vendors" / "isles22_stroke_dwi_adc_nifti"
         file = next(path for path in folder.rglob("*adc*.nii*"))

@@ -1,4 +1,4 @@
-"""Diffusion series of every vendor into one image per b-value, and scanners' ADC maps with their unit.
+"""Diffusion series of every vendor into one image per b-value.
 
 b = 0 is written as absent, 0, 0.001, 1.25 or 5, so it is told by a threshold and never by equality. A
 scanner's isotropic (trace) volume can lie among the directions under the same b-value; trace and directions
@@ -18,10 +18,10 @@ from pydicom.dataset import Dataset
 
 from enhancement.dicom.frames import Frame, frames_of, normal_of
 from enhancement.dicom.geometry import Stack, series_uid, stack_frames
-from enhancement.dicom.headers import items, number, text
+from enhancement.dicom.headers import text
 from enhancement.dicom.pixels import read_planes
 from enhancement.dicom.private_tags import philips_scale, vendor_of
-from enhancement.dicom.series import SeriesVolume, SourceSlice, magnitude, read_series, source_slices
+from enhancement.dicom.series import SourceSlice, magnitude, source_slices
 from enhancement.errors import DiffusionInputError, InputError
 
 # Below this the diffusion weighting of brain is under 5 %: one b-value, called 0 (IVIM's smallest excepted).
@@ -41,7 +41,8 @@ class DiffusionSeries:
     `b_values` are in s/mm^2 and ascend, the first is 0; `images` and `slices` go with them, the slices
     volume after volume, each in k order. `kinds` says for
     each whether it is the mean of b = 0 volumes ("b0"), a scanner's isotropic image ("trace") or the
-    geometric mean of directions ("directions"), and `volumes` how many went into it.
+    geometric mean of directions ("directions"), and `volumes` how many went into it. `unevenness` says how
+    unevenly the directions of each point, see `unevenness_of`.
     """
 
     b_values: tuple[float, ...]
@@ -51,6 +52,7 @@ class DiffusionSeries:
     volumes: tuple[int, ...]
     series_instance_uids: tuple[str, ...]
     notes: tuple[str, ...]
+    unevenness: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,23 @@ def read_diffusion(instances: Sequence[Dataset]) -> DiffusionSeries:
         volumes=tuple(len(shell.stacks) for shell in shells),
         series_instance_uids=tuple(uids),
         notes=notes,
+        unevenness=tuple(unevenness_of(shell) for shell in shells),
     )
+
+
+def unevenness_of(shell: Shell) -> float:
+    """How far the mean of a shell's directions is from the trace: 0 for even ones, 2 where all point one way.
+
+    The largest eigenvalue of 3 x the mean of g g^T, minus 1; the error of the ADC of white matter goes with it. Where
+    gradients are not in the header nothing is known, and that counts as uneven (2). What is no mean has 0.
+    """
+    if shell.kind != "directions" or len(shell.stacks) < _FEWEST_DIRECTIONS:
+        return 0.0
+    gradients = [stack.frames[0].gradient for stack in shell.stacks]
+    if not all(any(gradient) for gradient in gradients):
+        return 2.0
+    units = np.array([np.asarray(gradient) / np.linalg.norm(gradient) for gradient in gradients])
+    return float(np.linalg.eigvalsh(3.0 * units.T @ units / len(units))[-1] - 1.0)
 
 
 def plan_diffusion(frames: Sequence[Frame]) -> tuple[tuple[Shell, ...], tuple[str, ...]]:
@@ -309,79 +327,3 @@ def _combine(shell: Shell, reference: Frame) -> sitk.Image:
         raise DiffusionInputError("A b-value without a volume.", code="NO_IMAGES")
     total /= np.float32(len(shell.stacks))
     return shell.stacks[0].image(np.exp(total) if geometric else total)
-
-
-_UNITS_MM2_S = {
-    "mm2/s": 1.0,
-    "um2/s": 1e-6,
-    "10-6.mm2/s": 1e-6,
-    "10*-6.mm2/s": 1e-6,
-    "10-3.mm2/s": 1e-3,
-    "10*-3.mm2/s": 1e-3,
-    "um2/ms": 1e-3,
-}
-_EXPONENTS = (0, 3, 5, 6, 9)
-_BRAIN_ADC_MM2_S = (0.4e-3, 1.6e-3)
-
-
-def read_adc(instances: Sequence[Dataset]) -> SeriesVolume:
-    """Read a scanner's ADC map, in mm^2/s.
-
-    The unit comes from RealWorldValueMapping where the file has it; else it is the power of ten that puts
-    the median of the head between 0.4 and 1.6e-3 mm^2/s, as most files name none.
-
-    Raises
-    ------
-    DiffusionInputError
-        No power of ten makes it the ADC of a brain.
-    InconsistentGeometry, MissingAttribute, UnreadablePixels
-        As for `read_series`.
-    """
-    volume = read_series(instances)
-    array = sitk.GetArrayFromImage(volume.image)
-    factor, note = _adc_unit(volume, array)
-    image = sitk.GetImageFromArray(array * np.float32(factor))
-    image.CopyInformation(volume.image)
-    return SeriesVolume(
-        image, volume.slices, volume.series_instance_uid, volume.series_description, (*volume.notes, note)
-    )
-
-
-def adc_factor(array: Grid) -> float | None:
-    """What a map of a head must be multiplied by to be in mm^2/s; None if no usual unit fits.
-
-    Parameters
-    ----------
-    array : (z, y, x), any of mm^2/s, 1e-3, 1e-5, 1e-6 or 1e-9 mm^2/s
-    """
-    median = _head_median(array)
-    for exponent in _EXPONENTS:
-        if _BRAIN_ADC_MM2_S[0] <= median * 10.0**-exponent <= _BRAIN_ADC_MM2_S[1]:
-            return 10.0**-exponent
-    return None
-
-
-def _adc_unit(volume: SeriesVolume, array: Grid) -> tuple[float, str]:
-    median = _head_median(array)
-    header = volume.slices[0].header
-    for mapping in items(header, "RealWorldValueMappingSequence"):
-        for code in items(mapping, "MeasurementUnitsCodeSequence"):
-            factor = _UNITS_MM2_S.get(text(code, "CodeValue"))
-            slope = number(mapping, "RealWorldValueSlope") or 0.0
-            if factor and slope and _BRAIN_ADC_MM2_S[0] <= median * slope * factor <= _BRAIN_ADC_MM2_S[1]:
-                return slope * factor, "unit of the ADC from RealWorldValueMapping"
-    if (inferred := adc_factor(array)) is not None:
-        return inferred, f"unit of the ADC inferred as {inferred:g} mm^2/s"
-    raise DiffusionInputError(
-        f"Series {volume.series_instance_uid}: its median {median:.4g} is the ADC of a brain in no usual unit.",
-        code="ADC_UNIT",
-        advice="Leave the scanner's ADC map out by a rule; the ADC is then computed from the DWI.",
-    )
-
-
-def _head_median(array: Grid) -> float:
-    """Median of the positive voxels in the middle of the picture, where the brain is in any head scan."""
-    z, y, x = (slice(size // 4, max(size // 4 + 1, size - size // 4)) for size in array.shape)
-    middle = array[z, y, x]
-    positive = middle[middle > 0]
-    return float(np.median(positive)) if positive.size else 0.0
