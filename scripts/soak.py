@@ -50,6 +50,11 @@ def _orthanc(seconds: float, settings: dict[str, Any]) -> Iterator[tuple[Orthanc
         try:
             server.start()
             yield server, folder
+        except Exception:
+            ended = server.process.poll() if server.process else None
+            console.print(f"Orthanc {'runs' if ended is None else f'ended with {ended}'}; the end of its log:")
+            console.print(server.log_text()[-5000:], markup=False)
+            raise
         finally:
             server.close()
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orthanc
-from enhancement.archive.generations import send_json
+from enhancement.archive.generations import request_releaser, send_json
 from enhancement.archive.messages import Answer, Request, problem
 from enhancement.errors import ArchiveError
 
@@ -64,9 +64,11 @@ class OrthancHost:
         # Not on Orthanc's HTTP threads: their stacks are small, and measured: a body of 16,000 brackets overflowed one
         # in Python's JSON parser and ended Orthanc. On a thread of ours it is a RecursionError.
         threads = ThreadPoolExecutor(HTTP_THREADS, thread_name_prefix="enhancement-http")
+        release = request_releaser(orthanc)
 
         def requested(output: Any, uri: str, **request: Any) -> None:
             try:
+                release(request)
                 asked = Request(
                     method=str(request.get("method", "GET")),
                     path=uri,
