@@ -35,7 +35,7 @@ def main(
     """Simulate, send, enhance, fetch, compare, report."""
     console = Console()
     study = folder / f"study-{seed}"
-    if not (study / "truth").is_dir():
+    if not (study / "truth" / "truth.json").is_file():
         console.print(f"[bold]Simulating[/] a patient (seed {seed}) into {study}")
         simulate = [sys.executable, str(ROOT / "scripts" / "simulate.py"), str(study), "--seed", str(seed)]
         if subprocess.run(simulate, check=False).returncode != 0:

@@ -56,7 +56,11 @@ class OrthancServer:
             # By the environment, because a command line can be read by every user of the machine.
             login = {"CONTRAST_ENHANCEMENT_USER": self.USER, "CONTRAST_ENHANCEMENT_PASSWORD": self.password}
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | login)
-        self._wait_until_up()
+        try:
+            self._wait_until_up()
+        except DemoError:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -66,16 +70,28 @@ class OrthancServer:
         self.process.terminate()
         self.process.wait(timeout=60)
 
-    def _wait_until_up(self, patience_s: float = 60) -> None:
+    def _wait_until_up(self, patience_s: float = 180) -> None:
+        """Until the plugin has come up too; a study that arrives before that is looked at before it is whole.
+
+        Raises
+        ------
+        DemoError
+            If Orthanc stops or does not answer in time, or if the plugin says that it cannot work.
+        """
         deadline = time.monotonic() + patience_s
+        status: dict[str, Any] = {"state": "starting"}
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise DemoError(f"Orthanc stopped while starting; its log is {self.log}")
             try:
-                if self._http.get("/system").is_success:
-                    return
-            except httpx.TransportError:
+                status = self.get("/enhancement/status")
+            except httpx.HTTPError:
                 pass
+            if status["state"] == "red":
+                reasons = "; ".join(reason["message"] for reason in status["reasons"])
+                raise DemoError(f"the plugin cannot work: {reasons}")
+            if status["state"] != "starting":
+                return
             time.sleep(0.2)
         raise DemoError(f"Orthanc did not answer within {patience_s:.0f} s; its log is {self.log}")
 
