@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -83,10 +84,8 @@ class OrthancServer:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise DemoError(f"Orthanc stopped while starting; its log is {self.log}")
-            try:
+            with suppress(httpx.HTTPError):
                 status = self.get("/enhancement/status")
-            except httpx.HTTPError:
-                pass
             if status["state"] == "red":
                 reasons = "; ".join(reason["message"] for reason in status["reasons"])
                 raise DemoError(f"the plugin cannot work: {reasons}")
