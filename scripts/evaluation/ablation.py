@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from evaluation.cohort import write_json
 from evaluation.enhancing import Enhancer
 from evaluation.images import measure
 from training.runs import RunPlan, publish_run, train_folds
+from training.simulated import make_patient, pack_cache
 from training.switches import change
 
 FIRST_ABLATION_SEED = FIRST_TEST_SEED + 50_000
@@ -70,7 +71,8 @@ class Study:
     patients: int = 10
     test: int = 4
     data: Path | None = None
-    switches: tuple[str, ...] = ("folds=1", "channels=8", "average=0", "patch=64")
+    # The head "gain" needs T1 and T1C, which some subsets lack.
+    switches: tuple[str, ...] = ("folds=1", "channels=8", "average=0", "patch=64", "head=residual")
 
 
 def run_point(folder: Path, study: Study, switches: Sequence[str], cases: Sequence[Case]) -> dict[str, float]:
@@ -100,9 +102,31 @@ def held_out_cases(study: Study) -> list[Case]:
     return [simulated_case(seed) for seed in range(FIRST_ABLATION_SEED, FIRST_ABLATION_SEED + study.test)]
 
 
+def with_patients(folder: Path, study: Study) -> Study:
+    """Pack the training patients once, for all points; simulate them where the study has no cache.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the cache holds no complete patient.
+    """
+    packed = folder / "patients"
+    target = change(study.preset, list(study.switches)).doses.target_volume
+    if study.data is not None:
+        pack_cache(study.data, packed, target, limit=study.patients)
+    else:
+        for number in range(study.patients):
+            path = packed / f"{number:06d}.npy"
+            if not path.with_suffix(".json").exists():
+                make_patient(number, path, target=target)
+    if not any(packed.glob("*.json")):
+        raise FileNotFoundError(f"no simulated patients in {study.data}")
+    return replace(study, data=packed)
+
+
 def run_inputs(folder: Path, study: Study, report: Callable[[str], None] | None = None) -> dict[str, dict[str, float]]:
     """The input ablation."""
-    cases = held_out_cases(study)
+    study, cases = with_patients(folder, study), held_out_cases(study)
     rows = {}
     for name, roles in SUBSETS:
         point = folder / name.replace(" ", "-").replace("+", "and")
@@ -121,7 +145,7 @@ def run_channels(
     report: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Channels x fraction of the training set."""
-    cases = held_out_cases(study)
+    study, cases = with_patients(folder, study), held_out_cases(study)
     rows = {}
     for count in channels:
         for fraction in fractions:

@@ -79,7 +79,7 @@ def focal_target(
     return np.asarray(full + 3 * focal / (1 + focal / mean), np.float32)
 
 
-def pack_cache(folder: Path, packed: Path, target: str = "t1c_4") -> None:
+def pack_cache(folder: Path, packed: Path, target: str = "t1c_4", *, limit: int | None = None) -> None:
     """Pack every complete patient of a simulator's cache that is not packed yet.
 
     Parameters
@@ -89,9 +89,11 @@ def pack_cache(folder: Path, packed: Path, target: str = "t1c_4") -> None:
     packed : Path
     target : str
         ``t1c_k`` for one of the cache's multiples of the dose.
+    limit : int, optional
+        Pack no more than the first so many.
     """
     channels = {name: i for i, name in enumerate(cache.CHANNELS)}
-    for seed in cache.seeds_in(folder):
+    for seed in cache.seeds_in(folder)[:limit]:
         path = packed / f"{seed:06d}.npy"
         if path.with_suffix(".json").exists():
             continue
