@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +58,11 @@ def main(
                     signal.sigwait({signal.SIGINT, signal.SIGTERM})
         except (DemoError, ConnectionError) as error:
             console.print(f"[bold red]failed:[/] {error}")
+            raise typer.Exit(1) from None
+        except httpx.HTTPError as error:
+            console.print(
+                f"[bold red]failed:[/] Orthanc does not answer as it should ({error}); its log is {server.log}"
+            )
             raise typer.Exit(1) from None
 
 

@@ -69,7 +69,11 @@ class OrthancServer:
     ) -> None:
         self._http.close()
         self.process.terminate()
-        self.process.wait(timeout=60)
+        try:
+            self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def _wait_until_up(self, patience_s: float = 180) -> None:
         """Until the plugin has come up too; a study that arrives before that is looked at before it is whole.
@@ -131,6 +135,8 @@ class OrthancServer:
 
     def _note_memory(self) -> None:
         # VmHWM is the kernel's own high-water mark: nothing between two looks is missed.
+        if self.process.poll() is not None:
+            raise DemoError(f"Orthanc stopped by itself; its log is {self.log}")
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
         children = psutil.Process(self.process.pid).children(recursive=True)
