@@ -2,6 +2,7 @@
 
     .venv/bin/python scripts/soak.py kills --kills 100 --studies 20 [--postgres]
     .venv/bin/python scripts/soak.py load --studies 30 --associations 4
+    .venv/bin/python scripts/soak.py start --rounds 10
     .venv/bin/python scripts/soak.py day --studies 300
 
 The method is stood in for (tests/orthanc/light), so that the service is what is worn. Each prints its figures as JSON
@@ -10,8 +11,10 @@ and ends with 1 if anything is lost, doubled or wrong.
 
 import dataclasses
 import json
+import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -86,12 +89,60 @@ def kills(
 
 
 @app.command()
-def load(studies: int = 30, associations: int = 4, seconds: float = 2.0) -> None:
-    """Studies over several associations at once while jobs run: throughput, REST latency, one result each."""
-    with _orthanc(seconds, {}) as (server, folder):
-        sent = [small_study(folder / f"study-{number}", number) for number in range(1, studies + 1)]
-        report = experiments.load(server, sent, associations=associations)
+def load(studies: int = 30, associations: int = 4, rounds: int = 3, seconds: float = 2.0) -> None:
+    """Studies over several associations at once while jobs compute, beside a stock Orthanc: throughput, latency."""
+    variables = {"LIGHT_SECONDS": str(seconds), "LIGHT_BURN": "1"}
+    kinds = {"stock": {"Plugins": []}, "idle": {"ContrastEnhancement.Automatic": False}, "computing": {}}
+    with tempfile.TemporaryDirectory(prefix="soak-") as name, ExitStack() as stack:
+        folder = Path(name)
+        light_model(folder / "models" / "t1c-pro")
+        servers = {}
+        for kind, settings in kinds.items():
+            chosen = {"ContrastEnhancement.ModelWeights": folder / "models", **settings}
+            servers[kind] = Orthanc(stack.enter_context(storage_folder()), chosen, variables=variables)
+            stack.callback(servers[kind].close)
+            servers[kind].start(wait=kind != "stock")
+        servers["stock"].wait(lambda: servers["stock"].get("/system"), 60, "the stock Orthanc")
+        made = iter(range(1, 10**6))
+        report = experiments.load(
+            servers,
+            lambda: small_study(folder / f"study-{(number := next(made))}", number),
+            studies=studies,
+            associations=associations,
+            rounds=rounds,
+        )
     _end(dataclasses.asdict(report))
+
+
+@app.command()
+def start(rounds: int = 10) -> None:
+    """Seconds until Orthanc answers and until it has stopped: alone, with an empty Python script, and with ours."""
+    kinds = ("stock", "empty_script", "ours")
+    answers: dict[str, list[float]] = {kind: [] for kind in kinds}
+    stops: dict[str, list[float]] = {kind: [] for kind in kinds}
+    ready = []
+    with _bench(1.0, {}) as (folder, chosen, variables):
+        (folder / "empty.py").write_text("")
+        changes = {"stock": {"Plugins": []}, "empty_script": {"PythonScript": folder / "empty.py"}, "ours": {}}
+        for number in range(rounds):
+            for kind in kinds[number % 3 :] + kinds[: number % 3]:
+                with storage_folder() as storage:
+                    server = Orthanc(storage, {**chosen, **changes[kind]}, variables=variables)
+                    began = time.monotonic()
+                    server.start(wait=False)
+                    server.wait(lambda server=server: server.get("/system"), 120, "Orthanc", every_s=0.005)
+                    answers[kind].append(time.monotonic() - began)
+                    if kind == "ours":
+                        server.wait(
+                            lambda server=server: server.get("/enhancement/status")["state"] == "green", 120, "us"
+                        )
+                        ready.append(time.monotonic() - began)
+                    stops[kind].append(server.stop())
+                    server.close()
+    report: dict[str, Any] = {"plugin_ready_s": round(statistics.median(ready), 2), "rounds": rounds, "wrong": []}
+    for name, seen in (("answers_s", answers), ("stops_s", stops)):
+        report[name] = {kind: round(statistics.median(values), 2) for kind, values in seen.items()}
+    _end(report)
 
 
 @app.command()

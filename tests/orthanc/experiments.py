@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -68,13 +69,14 @@ def wrong_with(server: Orthanc, study: PhantomStudy, study_id: str, job: dict[st
 
 @dataclass
 class Load:
-    """Throughput and latency while jobs run."""
+    """Throughput of C-STORE beside a stock Orthanc's, and REST latency while jobs run."""
 
     studies: int
     associations: int
     instances: int
-    seconds: float
-    instances_per_second: float
+    instances_per_second: dict[str, list[float]]
+    ratio_idle: float
+    ratio_computing: float
     rest_median_ms: float
     rest_p95_ms: float
     rest_max_ms: float
@@ -82,46 +84,106 @@ class Load:
     wrong: list[str]
 
 
-def load(server: Orthanc, studies: Sequence[PhantomStudy], *, associations: int, timeout_s: float = 600.0) -> Load:
-    """Send studies over several associations at once while REST is asked all the time; wait for every result."""
-    done = threading.Event()
-    latencies: list[float] = []
-    failed = [0]
+class Questions(threading.Thread):
+    """Asks for the status ten times a second until told to stop."""
 
-    def ask() -> None:
-        with httpx.Client(base_url=server.url, auth=server.http.auth, timeout=10) as http:
-            while not done.is_set():
+    def __init__(self, server: Orthanc) -> None:
+        super().__init__(daemon=True)
+        self._server = server
+        self._done = threading.Event()
+        self._seconds: list[float] = []
+        self.failed = 0
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._server.url, auth=self._server.http.auth, timeout=10) as http:
+            while not self._done.wait(0.1):
                 began = time.monotonic()
                 try:
                     http.get("/enhancement/status").raise_for_status()
+                except httpx.RemoteProtocolError:
+                    continue  # Orthanc closes idle connections after a second, at times just when one is used again
                 except httpx.HTTPError:
-                    failed[0] += 1
-                latencies.append(time.monotonic() - began)
-                time.sleep(0.1)
+                    self.failed += 1
+                self._seconds.append(time.monotonic() - began)
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    began = time.monotonic()
-    with ThreadPoolExecutor(associations) as pool:
-        list(pool.map(lambda study: server.send(study.paths), studies))
-    seconds = time.monotonic() - began
-    wrong = [fault for study in studies for fault in await_one_result(server, study, timeout_s)]
-    done.set()
-    asking.join()
-    ordered = sorted(latencies)
-    instances = sum(len(study.paths) for study in studies)
+    def stop(self) -> list[float]:
+        """The seconds of every answer, in order of length."""
+        self._done.set()
+        self.join()
+        return sorted(self._seconds)
+
+
+def load(
+    servers: Mapping[str, Orthanc],
+    make_study: MakeStudy,
+    *,
+    studies: int,
+    associations: int,
+    rounds: int,
+    timeout_s: float = 1800.0,
+) -> Load:
+    """Send the same studies at once to each server in turn, and wait for every result of the one that computes.
+
+    Parameters
+    ----------
+    servers : mapping
+        "stock", "idle" (the plugin without work) and "computing".
+    studies : int
+        In each round, to each server.
+    """
+    computing = servers["computing"]
+    warm = make_study()
+    for server in servers.values():
+        server.send(warm.paths)
+    questions = Questions(computing)
+    questions.start()
+    rates: dict[str, list[float]] = {name: [] for name in servers}
+    sent: list[PhantomStudy] = [warm]
+    for number in range(rounds):
+        batch = [make_study() for _ in range(studies)]
+        for name in list(servers)[number % 3 :] + list(servers)[: number % 3]:
+            if name == "computing":
+                keep_busy(computing, computing.study_id(warm.study_instance_uid))
+            rates[name].append(_burst(servers[name], batch, associations))
+        sent += batch
+    wrong = [fault for study in sent for fault in await_one_result(computing, study, timeout_s)]
+    wrong += [f"{name}: a study is missing" for name, server in servers.items() if len(server.studies()) != len(sent)]
+    ordered = questions.stop()
+    median = {name: statistics.median(values) for name, values in rates.items()}
     return Load(
-        studies=len(studies),
+        studies=len(sent),
         associations=associations,
-        instances=instances,
-        seconds=round(seconds, 2),
-        instances_per_second=round(instances / seconds, 1),
+        instances=sum(len(study.paths) for study in sent),
+        instances_per_second={name: [round(value, 1) for value in values] for name, values in rates.items()},
+        ratio_idle=round(median["idle"] / median["stock"], 3),
+        ratio_computing=round(median["computing"] / median["stock"], 3),
         rest_median_ms=round(1000 * ordered[len(ordered) // 2], 1),
         rest_p95_ms=round(1000 * ordered[int(0.95 * (len(ordered) - 1))], 1),
         rest_max_ms=round(1000 * ordered[-1], 1),
-        failed_requests=failed[0],
+        failed_requests=questions.failed,
         wrong=wrong,
     )
+
+
+def keep_busy(server: Orthanc, study_id: str) -> None:
+    """Have a job that computes."""
+
+    def computes() -> bool:
+        running = server.get("/enhancement/status")["running"]
+        if not running:
+            server.post(f"/enhancement/studies/{study_id}", {"force": True})
+            time.sleep(0.5)
+        return bool(running and running[0]["fraction"] > 0.04)
+
+    server.wait(computes, 300, "a job that computes")
+
+
+def _burst(server: Orthanc, studies: Sequence[PhantomStudy], associations: int) -> float:
+    """Instances a second over several associations at once."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(associations) as pool:
+        list(pool.map(lambda study: server.send(study.paths), studies))
+    return sum(len(study.paths) for study in studies) / (time.monotonic() - began)
 
 
 @dataclass(frozen=True)

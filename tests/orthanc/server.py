@@ -193,7 +193,7 @@ class Orthanc:
 
         return self.wait(found, timeout_s, f"a job in {sorted(states)}")
 
-    def wait(self, condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
+    def wait(self, condition: Callable[[], Any], timeout_s: float, what: str, *, every_s: float = 0.1) -> Any:
         """What the condition returns once it is true."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -205,7 +205,7 @@ class Orthanc:
                 found = None
             if found:
                 return found
-            time.sleep(0.1)
+            time.sleep(every_s)
         raise AssertionError(f"waited {timeout_s:.0f} s for {what}; the log ends:\n{self.log_text()[-3000:]}")
 
     def _state(self) -> str:

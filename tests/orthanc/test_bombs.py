@@ -69,3 +69,24 @@ def test_a_frame_that_declares_gigabytes_is_refused_unread(start_orthanc: Start,
     job = server.wait_for_job(server.study_id(study.study_instance_uid))
     assert (job["state"], job["code"]) == ("REJECTED", "TOO_LARGE")
     assert _peak_mb(server) < before + 200
+
+
+def test_requests_leave_nothing_behind(start_orthanc: Start) -> None:
+    """Plugin 4.0 forgets a kilobyte with every request, and all of every body: 200 of 1 MB would stay for good."""
+    server = start_orthanc()
+    body = b" " * MEGABYTE
+
+    def ask(times: int) -> None:
+        for _ in range(times):
+            answer = server.http.post("/enhancement/resume", content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code == 413
+
+    ask(20)
+    before = _resident_mb(server)
+    ask(200)
+    assert _resident_mb(server) < before + 20
+
+
+def _resident_mb(server: Orthanc) -> int:
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) >> 10

@@ -1,8 +1,8 @@
 """The plugin with a method that takes a second: for tests of the service, which a real method would only slow.
 
 Orthanc loads this instead of plugin/main.py. Matching, reading and writing DICOM, ledger, routes and publishing are
-the plugin's own; only weights and `pipeline.enhance` are stood in for. LIGHT_SECONDS says how long a job takes;
-LIGHT_FAULT names a fault to inject.
+the plugin's own; only weights and `pipeline.enhance` are stood in for. LIGHT_SECONDS says how long a job takes,
+LIGHT_BURN that it computes for so long; LIGHT_FAULT names a fault to inject.
 """
 
 import importlib.util
@@ -78,7 +78,7 @@ def _enhance(images, ensemble, brain_extractor, settings, progress=None):  # typ
     steps = max(len(STAGES), int(seconds / 0.05))
     for step in range(steps):
         progress(STAGES[step * len(STAGES) // steps], 0.05 + 0.9 * step / steps)
-        time.sleep(seconds / steps)
+        _pass(seconds / steps)
     return types.SimpleNamespace(
         t1c_pro=sitk.Cast(images.t1c * 1.25, sitk.sitkFloat32),
         adc=None,
@@ -88,6 +88,19 @@ def _enhance(images, ensemble, brain_extractor, settings, progress=None):  # typ
         predictions=1,
         stage_seconds={"predicting": seconds},
     )
+
+
+def _pass(seconds: float) -> None:
+    """Wait, or with LIGHT_BURN compute as the networks do: on every core, in native code that lets the GIL go."""
+    if not os.environ.get("LIGHT_BURN"):
+        time.sleep(seconds)
+        return
+    import numpy as np
+
+    ended = time.monotonic() + seconds
+    matrix = np.ones((600, 600), dtype=np.float32)
+    while time.monotonic() < ended:
+        matrix = (matrix @ matrix) % 7.0
 
 
 def _inject(fault: str) -> None:
