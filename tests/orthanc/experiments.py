@@ -19,6 +19,14 @@ from unit.phantom import PhantomStudy
 MakeStudy = Callable[..., PhantomStudy]
 
 
+def let_all_before_pass(orthanc: Orthanc, make_study: MakeStudy) -> None:
+    """Events are dealt with in order: once a study sent now has its result, whatever came before has had its turn."""
+    study = make_study()
+    orthanc.send(study.paths)
+    orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid), {"STORED"})
+    orthanc.wait_for_looks()
+
+
 def await_one_result(server: Orthanc, study: PhantomStudy, timeout_s: float) -> list[str]:
     """What is wrong with this study once its job is stored; nothing if it has exactly one whole result."""
     study_id = server.study_id(study.study_instance_uid)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from orthanc.experiments import let_all_before_pass
 from orthanc.server import Orthanc, light_model
 from unit.phantom import PhantomStudy
 
@@ -81,7 +81,8 @@ class TestInput:
         study = make_study(roles=("T2",))
         orthanc.send(study.paths)
         study_id = orthanc.study_id(study.study_instance_uid)
-        time.sleep(4)
+        orthanc.wait(lambda: orthanc.times_stable(study_id, 0), 60, "the stable event")
+        let_all_before_pass(orthanc, make_study)
         assert orthanc.jobs(study_id) == []
         assert orthanc.get(f"/enhancement/studies/{study_id}")["state"] == "NONE"
 
@@ -135,6 +136,33 @@ class TestWork:
         orthanc.send(study.paths)
         job = orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid))
         assert (job["state"], job["code"]) == ("FAILED", "TIMEOUT")
+
+    def test_a_worker_that_does_not_come_back_is_reported(self, start_orthanc: Start, make_study: MakeStudy) -> None:
+        """Foreign code that never returns cannot be stopped from outside; the health says so, and what to do."""
+        settings = {"ContrastEnhancement.Limits.JobSeconds": 2, "ContrastEnhancement.Queue.MaxAttempts": 1}
+        orthanc = start_orthanc(settings, variables={"LIGHT_FAULT": "stuck"})
+        study = make_study()
+        orthanc.send(study.paths)
+        orthanc.wait(lambda: "WORKER_STUCK" in reasons(orthanc), 60, "the red status")
+        assert orthanc.http.get("/enhancement/health").status_code == 503
+        job = orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid))
+        assert (job["state"], job["code"]) == ("FAILED", "TIMEOUT")
+        orthanc.wait(lambda: "WORKER_STUCK" not in reasons(orthanc), 60, "the status to recover")
+
+    def test_every_device_has_a_worker(self, start_orthanc: Start, make_study: MakeStudy) -> None:
+        """Two devices, two studies: both run at once. (The light method asks no device.)"""
+        orthanc = start_orthanc(
+            {"ContrastEnhancement.Model.Devices": ["cpu", "cuda:0"]}, variables={"LIGHT_SECONDS": "8"}
+        )
+        for _ in range(2):
+            orthanc.send(make_study().paths)
+
+        def devices() -> set[str]:
+            return {running["device"] for running in orthanc.get("/enhancement/status")["running"]}
+
+        orthanc.wait(lambda: devices() == {"cpu", "cuda:0"}, 60, "two running jobs")
+        for study_id in orthanc.studies():
+            assert orthanc.wait_for_job(study_id, {"STORED"})["attempts"] == 1
 
     def test_a_stop_is_quick_and_the_job_goes_on_after_the_next_start(
         self, start_orthanc: Start, make_study: MakeStudy
@@ -224,7 +252,7 @@ class TestRecall:
         withdrawn = orthanc.get(f"/enhancement/jobs/{job['id']}")
         assert (withdrawn["state"], withdrawn["code"]) == ("CANCELLED", "WITHDRAWN")
         orthanc.send(study.paths)
-        time.sleep(4)
+        let_all_before_pass(orthanc, make_study)
         assert orthanc.results(study_id) == []
 
 

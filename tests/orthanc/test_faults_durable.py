@@ -8,12 +8,13 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orthanc.experiments import wrong_with
+from orthanc.experiments import let_all_before_pass, wrong_with
 from orthanc.server import Orthanc
 from unit.phantom import PhantomStudy
 
@@ -49,6 +50,13 @@ def _running(server: Orthanc, study_id: str) -> dict[str, Any]:
 
     found_job: dict[str, Any] = server.wait(found, 60, "a job that computes")
     return found_job
+
+
+def _swept(server: Orthanc) -> int:
+    """Up to which change Orthanc's log was reconciled with the ledger."""
+    with closing(sqlite3.connect(f"file:{_ledger(server)}?mode=ro", uri=True)) as connection:
+        query = "SELECT value FROM enhancement_marks WHERE name LIKE 'last-change:%'"
+        return int(connection.execute(query).fetchone()[0])
 
 
 def _one_result(server: Orthanc, study: PhantomStudy, study_id: str) -> dict[str, Any]:
@@ -146,7 +154,8 @@ class TestProcess:
         for _ in range(3):
             _send(server, make_study())
         server.wait(lambda: "CIRCUIT_OPEN" in _reasons(server), 60, "the open circuit")
-        time.sleep(3)
+        server.wait(lambda: len(server.jobs()) == 3, 60, "the third job")
+        time.sleep(3)  # three times as long as a worker waits before it looks for work
         assert sum(job["attempts"] for job in server.jobs()) == 2
 
     def test_weights_altered_then_installed_again(
@@ -179,8 +188,8 @@ class TestStudy:
         server.http.delete(f"/studies/{study_id}").raise_for_status()
         ended = server.wait(lambda: _ended(server, job["id"]), 60, "the job to end")
         assert (ended["state"], ended["code"]) == ("CANCELLED", "STUDY_DELETED")
-        time.sleep(1)
-        assert server.studies() == []
+        let_all_before_pass(server, make_study)
+        assert study_id not in server.studies()
         _send(server, study)
         _one_result(server, study, study_id)
 
@@ -194,7 +203,7 @@ class TestStudy:
         [series] = server.post("/tools/find", {"Level": "Series", "Query": {"SeriesInstanceUID": uid}}).json()
         server.http.delete(f"/series/{series}").raise_for_status()
         _send(server, study)
-        time.sleep(4)
+        let_all_before_pass(server, make_study)
         assert _one_result(server, study, study_id)["result_uids"] == first["result_uids"]
 
     def test_result_deleted_by_a_person(self, start_orthanc: Start, make_study: MakeStudy) -> None:
@@ -205,10 +214,12 @@ class TestStudy:
         _one_result(server, study, study_id)
         [result] = server.results(study_id)
         server.http.delete(f"/series/{result['ID']}").raise_for_status()
-        server.wait(lambda: server.jobs(study_id)[0]["state"] == "CANCELLED", 20, "the ledger to know")
+        server.wait(lambda: server.jobs(study_id)[0]["state"] == "CANCELLED", 60, "the ledger to know")
         server.stop()
         server.start()
-        time.sleep(8)
+        last = server.last_change()
+        server.wait(lambda: _swept(server) >= last, 60, "the changes to be reconciled")
+        server.wait_for_looks()
         assert server.results(study_id) == []
         assert server.post(f"/enhancement/studies/{study_id}").status_code == 202
         _one_result(server, study, study_id)
@@ -266,7 +277,7 @@ def test_disk_full_when_the_result_is_stored(start_orthanc: Start, make_study: M
     ballast = small_disk / "ballast"
     _fill(ballast)
     server.wait(lambda: '"failed"' in server.log_text() or "LEDGER" in server.log_text(), 60, "the failure")
-    time.sleep(2)
+    assert server.http.get("/enhancement/health").status_code in (200, 503), "a full disk leaves the health answering"
     ballast.unlink()
     _one_result(server, study, study_id)
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from orthanc.experiments import let_all_before_pass
 from orthanc.server import Orthanc
 from unit.phantom import PhantomStudy
 
@@ -40,7 +41,7 @@ class TestTheWholeWay:
         study_id = orthanc.study_id(study.study_instance_uid)
         orthanc.wait_for_job(study_id)
         orthanc.wait(lambda: orthanc.times_stable(study_id, since) >= 2, 60, "the second stable event")
-        _let_all_before_pass(orthanc, make_study)
+        let_all_before_pass(orthanc, make_study)
         jobs = orthanc.jobs(study_id)
         assert [job["state"] for job in jobs] == ["STORED"]
         assert jobs[0]["attempts"] == 1
@@ -67,7 +68,7 @@ class TestTheWholeWay:
         study_id = orthanc.study_id(study.study_instance_uid)
         first = orthanc.wait_for_job(study_id)
         orthanc.send(study.paths)
-        _let_all_before_pass(orthanc, make_study)
+        let_all_before_pass(orthanc, make_study)
         assert [job["id"] for job in orthanc.jobs(study_id)] == [first["id"]]
         assert len(orthanc.results(study_id)) == 1
 
@@ -154,14 +155,6 @@ class TestLateSeries:
         assert orthanc.results(study_id) == []
         orthanc.send(t1c)
         assert orthanc.wait_for_job(study_id, {"STORED"})["result_uids"]
-
-
-def _let_all_before_pass(orthanc: Orthanc, make_study: MakeStudy) -> None:
-    """Events are dealt with in order: once a study sent now has its result, whatever came before has had its turn."""
-    study = make_study()
-    orthanc.send(study.paths)
-    orthanc.wait_for_job(orthanc.study_id(study.study_instance_uid), {"STORED"})
-    orthanc.wait_for_looks()
 
 
 def _attachment(orthanc: Orthanc, study_id: str) -> str:

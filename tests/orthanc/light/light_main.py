@@ -110,6 +110,8 @@ def _inject(fault: str) -> None:
         os.kill(os.getpid(), 9)
     if fault == "unknown":
         raise KeyError("PatientName")
+    if fault == "stuck":
+        time.sleep(20)
     if fault == "thread" and not os.environ.get("LIGHT_DIED"):
         os.environ["LIGHT_DIED"] = "1"
         raise SystemExit
