@@ -1,7 +1,7 @@
 """Mutual information of two series at scattered points: cheap enough to try hundreds of poses.
 
-The gradient registration of `registration.py` needs a start within some 15 degrees and 20 mm. This module finds one,
-and tells afterwards whether two series agree better than chance would have it.
+`search.py` finds with it where a head lies, `agreement.py` tells with it whether two series agree better than chance
+would have it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from scipy import ndimage
 
 _BINS = 16
 _SMALLEST_OVERLAP = 0.3
+_COARSE_ALREADY = 0.75  # of the spacing wanted: closer than that, resampling costs sharpness and saves little
 
 Points = NDArray[np.float64]  # (n, 3), LPS, mm
 Pose = Callable[[Points], Points]  # points of the fixed series -> points of the moving series
 
 
 def resample_isotropic(image: sitk.Image, spacing_mm: float) -> sitk.Image:
-    """Smooth and resample an image on its own axes; axes that are coarser already are interpolated."""
+    """Smooth and resample an image on its own axes; axes that are about as coarse already keep their voxels."""
     sigma = [0.4 * max(spacing_mm**2 - s**2, 0.0) ** 0.5 for s in image.GetSpacing()]
     smooth = sitk.Cast(image, sitk.sitkFloat32)
     for axis, value in enumerate(sigma):
         if value > 0.1:
             smooth = sitk.RecursiveGaussian(smooth, value, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
-    size = [max(1, round(n * s / spacing_mm)) for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+    along = zip(image.GetSize(), image.GetSpacing(), strict=True)
+    size = [n if s > _COARSE_ALREADY * spacing_mm else max(1, round(n * s / spacing_mm)) for n, s in along]
+    if tuple(size) == image.GetSize():
+        return smooth
     spacing = [n * s / m for n, s, m in zip(image.GetSize(), image.GetSpacing(), size, strict=True)]
     first = [0.5 * (m / s - 1.0) for m, s in zip(spacing, image.GetSpacing(), strict=True)]  # half-voxel shift
     return sitk.Resample(

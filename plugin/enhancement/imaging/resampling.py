@@ -1,0 +1,51 @@
+"""Bring an image to another grid, and find the part of a grid that a mask needs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import SimpleITK as sitk
+
+from enhancement.errors import RegistrationFailed
+
+Interpolation = Literal["spline", "linear", "nearest"]
+
+
+def resample(
+    image: sitk.Image,
+    grid: sitk.Image,
+    transform: sitk.Transform | None = None,
+    interpolation: Interpolation = "spline",
+) -> sitk.Image:
+    """Bring an image to a grid; float32, 0 where it has no data.
+
+    A cubic B-spline rings at edges, so its result is held to the range of the image.
+    """
+    kind = {"spline": sitk.sitkBSpline, "linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[interpolation]
+    moved = sitk.Resample(
+        sitk.Cast(image, sitk.sitkFloat32), grid, transform or sitk.Transform(), kind, 0.0, sitk.sitkFloat32
+    )
+    if interpolation != "spline":
+        return moved
+    extremes = sitk.MinimumMaximumImageFilter()
+    extremes.Execute(image)
+    return sitk.Clamp(moved, sitk.sitkFloat32, min(extremes.GetMinimum(), 0.0), extremes.GetMaximum())
+
+
+def bounding_window(mask: sitk.Image, margin_mm: float) -> tuple[list[int], list[int]]:
+    """Size and first voxel of the box around a mask, for sitk.RegionOfInterest.
+
+    Raises
+    ------
+    RegistrationFailed
+        If the mask is empty.
+    """
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(sitk.Cast(mask > 0, sitk.sitkUInt8))
+    if not shape.HasLabel(1):
+        raise RegistrationFailed("a mask with voxels was needed, found an empty one")
+    box = shape.GetBoundingBox(1)
+    margin = [round(margin_mm / s) for s in mask.GetSpacing()]
+    first = [max(0, box[i] - margin[i]) for i in range(3)]
+    last = [min(mask.GetSize()[i], box[i] + box[i + 3] + margin[i]) for i in range(3)]
+    return [b - a for a, b in zip(first, last, strict=True)], first
