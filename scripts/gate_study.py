@@ -6,7 +6,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,45 +14,54 @@ from rich.table import Table
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
 
-from evaluation.gate import Judged, run  # noqa: E402
+from evaluation.gate import run  # noqa: E402
 
 
 def main(
     cases: Annotated[int, typer.Option(min=1, help="Good studies, and as many failures")] = 60,
     patients: Annotated[Path | None, typer.Option(exists=True, help="Cache of simulated patients")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="One JSON object a study")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="One JSON object a study; a file that is there is gone on with"),
+    ] = None,
 ) -> None:
     """Hold simulated failures and good studies against the gate with its default limits.
 
     Exit code 1 if fewer than 95 % of the failures are refused or warned of, or more than 3 % of the good ones refused.
     """
     console = Console(stderr=True)
-    judged: list[Judged] = []
-    for one in run(cases, folder=patients):
-        judged.append(one)
+    judged = _read(output)
+    done = frozenset((one["number"], one["failure"]) for one in judged)
+    for one in run(cases, folder=patients, done=done):
+        record = one.record()
+        judged.append(record)
         console.print(f"{one.number} {one.failure or 'good'}: {one.verdict} {', '.join(one.codes)}", highlight=False)
         if output is not None:
-            values = {check.code: check.value for check in one.checks}
-            line = {"number": one.number, "failure": one.failure, "verdict": one.verdict, "values": values}
-            with output.open("a" if len(judged) > 1 else "w", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
-    raise typer.Exit(0 if _report(console, judged) else 1)
+            with output.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record) + "\n")
+    raise typer.Exit(0 if _report(console, [one for one in judged if one["number"] < cases]) else 1)
 
 
-def _report(console: Console, judged: list[Judged]) -> bool:
+def _read(output: Path | None) -> list[dict[str, Any]]:
+    if output is None or not output.exists():
+        return []
+    return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+
+
+def _report(console: Console, judged: list[dict[str, Any]]) -> bool:
     table = Table("what went wrong", "studies", "refused", "warned", "missed", "by")
-    for failure in dict.fromkeys(one.failure for one in judged):
-        group = [one for one in judged if one.failure == failure]
-        count = Counter(one.verdict for one in group)
-        codes = Counter(code for one in group for code in one.codes).most_common(3)
+    for failure in dict.fromkeys(one["failure"] for one in judged):
+        group = [one for one in judged if one["failure"] == failure]
+        count = Counter(one["verdict"] for one in group)
+        codes = Counter(code for one in group for code in one["codes"]).most_common(3)
         row = (str(len(group)), *(str(count[v]) for v in ("refused", "warned", "passed")))
         table.add_row(failure or "nothing", *row, ", ".join(f"{code} {n}" for code, n in codes))
     console.print(table)
-    failures = [one for one in judged if one.failure]
-    good = [one for one in judged if not one.failure]
-    caught = sum(one.verdict != "passed" for one in failures) / len(failures)
-    refused = sum(one.verdict == "refused" for one in good) / len(good)
-    warned = sum(one.verdict == "warned" for one in good) / len(good)
+    failures = [one for one in judged if one["failure"]]
+    good = [one for one in judged if not one["failure"]]
+    caught = sum(one["verdict"] != "passed" for one in failures) / len(failures)
+    refused = sum(one["verdict"] == "refused" for one in good) / len(good)
+    warned = sum(one["verdict"] == "warned" for one in good) / len(good)
     print(f"failures refused or warned of: {caught:.1%} of {len(failures)}")
     print(f"good studies refused: {refused:.1%}, warned of: {warned:.1%} of {len(good)}")
     return caught >= 0.95 and refused <= 0.03

@@ -169,10 +169,11 @@ class GateSettings(_Stage):
     identical: Limit = Field(default=Limit(soft=0.999, hard=0.9999), description="Largest correlation of T1 and T1c")
     noise: Limit = Field(default=Limit(soft=0.12, hard=0.25), description="Largest noise, in brain means")
     ghosting: Limit = Field(
-        default=Limit(soft=0.10, hard=0.25), description="Largest signal of the air, in brain means"
+        default=Limit(soft=0.10, hard=0.25), description="Largest ghost, as a share of the picture it repeats"
     )
     clipped: Limit = Field(
-        default=Limit(soft=0.005, hard=0.05), description="Largest share of the brain beyond the scale"
+        default=Limit(soft=0.005, hard=0.05),
+        description="Largest share of the brain that is cut off, by the scanner or by the network's scale",
     )
     spread: Limit = Field(
         default=Limit(soft=0.25, hard=1.0), description="Largest spread of the ensemble in the brain, brain SDs"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -60,6 +61,12 @@ class Judged:
         """Of the checks that did not pass."""
         return tuple(check.code for check in self.checks if check.verdict != "passed")
 
+    def record(self) -> dict[str, Any]:
+        """As a line of JSON; NaN becomes null."""
+        values = {check.code: check.value if np.isfinite(check.value) else None for check in self.checks}
+        head = {"number": self.number, "failure": self.failure, "verdict": self.verdict, "codes": list(self.codes)}
+        return head | {"values": values}
+
 
 def load(number: int, folder: Path | None = None) -> Study:
     """Study n: from a cache of simulated patients where there is one, else simulated now."""
@@ -100,18 +107,38 @@ def judge(number: int, failure: str, study: Study, limits: GateSettings) -> Judg
     return Judged(number, failure, tuple(check_input(prepared, limits)))
 
 
-def run(cases: int, *, folder: Path | None = None, limits: GateSettings | None = None) -> Iterator[Judged]:
-    """Judge `cases` good studies and as many failures, kind by kind in turn."""
+def run(
+    cases: int,
+    *,
+    folder: Path | None = None,
+    limits: GateSettings | None = None,
+    done: frozenset[tuple[int, str]] = frozenset(),
+) -> Iterator[Judged]:
+    """Judge `cases` good studies and as many failures, kind by kind in turn.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Cache of simulated patients.
+    limits : GateSettings, optional
+    done : set of (number, failure)
+        Judged in a run before, and left out of this one.
+    """
     limits = limits or GateSettings()
     kinds = list(FAILURES)
-    previous = load(cases, folder)
     for number in range(cases):
-        study = load(number, folder)
-        yield judge(number, "", study, limits)
         kind = kinds[number % len(kinds)]
-        rng = np.random.default_rng([FIRST_SEED, number])
-        yield judge(number, kind, FAILURES[kind](study, previous, rng), limits)
-        previous = study
+        wanted = [failure for failure in ("", kind) if (number, failure) not in done]
+        if not wanted:
+            continue
+        study = load(number, folder)
+        for failure in wanted:
+            if failure:
+                rng = np.random.default_rng([FIRST_SEED, number])
+                other = load((number or cases) - 1, folder) if failure in _NEED_ANOTHER else study
+                yield judge(number, failure, FAILURES[failure](study, other, rng), limits)
+            else:
+                yield judge(number, "", study, limits)
 
 
 def _noisy(array: Array, share: float, study: Study, rng: np.random.Generator) -> Array:
@@ -151,10 +178,16 @@ def _half_brain(study: Study) -> Study:
 
 
 def _ghosts(array: Array, rng: np.random.Generator) -> Array:
-    out = array.copy()
-    for order in (1, 2, 3):
-        out += float(rng.uniform(0.35, 0.5)) * np.roll(array, order * int(rng.integers(9, 23)), axis=1)
+    """As a head that nods: the picture once or twice again along one axis, a fifth to a half as strong."""
+    out, axis = array.copy(), int(rng.integers(1, 3))
+    for _ in range(int(rng.integers(1, 3))):
+        out += float(rng.uniform(0.2, 0.5)) * np.roll(array, int(rng.integers(9, 60)), axis=axis)
     return out
+
+
+def _clipped(array: Array, study: Study, rng: np.random.Generator) -> Array:
+    """Stored in too few numbers: the brightest 0.7 to 5 % are all the same."""
+    return np.minimum(array, np.float32(np.quantile(array[study.brain], 1 - rng.uniform(0.007, 0.05))))
 
 
 Failure = Callable[[Study, Study, np.random.Generator], Study]
@@ -175,12 +208,15 @@ FAILURES: dict[str, Failure] = {
     "scalp taken for brain": lambda s, _, r: replace(s, brain=ndimage.binary_dilation(s.brain, iterations=9)),
     "T1c drowned in noise": lambda s, _, r: replace(s, t1c=_noisy(s.t1c, r.uniform(0.25, 0.5), s, r)),
     "T1c with ghosts of motion": lambda s, _, r: replace(s, t1c=_ghosts(s.t1c, r)),
+    "T1 with ghosts of motion": lambda s, _, r: replace(s, t1=_ghosts(s.t1, r)),
+    "T1c clipped": lambda s, _, r: replace(s, t1c=_clipped(s.t1c, s, r)),
     "FLAIR in place of T1c": lambda s, _, r: replace(s, t1c=s.flair.copy()),
     "subtraction in place of T1c": lambda s, _, r: replace(
         s, t1c=np.asarray(np.abs(s.t1c / s.t1c[s.brain].mean() - s.t1 / s.t1[s.brain].mean()) * 400, np.float32)
     ),
     "atlas registration failed": lambda s, _, r: _all_elsewhere(s, r),
 }
+_NEED_ANOTHER = frozenset({"another patient's FLAIR", "another patient's T1"})
 
 
 def _all_elsewhere(study: Study, rng: np.random.Generator) -> Study:

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from enhancement.errors import GateRefused
-from enhancement.imaging.quality import Check, brightening, enforce, noise_level
+from enhancement.imaging.quality import Check, brightening, enforce
 from enhancement.settings import Limit
 
 
@@ -67,12 +67,3 @@ class TestBrightening:
         t1 = np.random.default_rng(1).normal(0, 1, brain.shape).astype(np.float32)
         field = np.linspace(-1, 1, 64, dtype=np.float32)[None, None, :]
         assert abs(brightening(t1, t1 + field, brain)) < 0.2
-
-
-@pytest.mark.parametrize("share", [0.02, 0.1])
-def test_noise_level(share: float) -> None:
-    """Within 10 %, whatever the smooth anatomy below it."""
-    rng, brain = np.random.default_rng(2), _brain()
-    anatomy = 100 + 3 * ndimage.gaussian_filter(rng.normal(0, 30, brain.shape), 4)
-    noisy = (anatomy + rng.normal(0, 100 * share, brain.shape)).astype(np.float32)
-    assert noise_level(noisy, brain) == pytest.approx(share, rel=0.1)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from enhancement.errors import GateRefused
+from enhancement.imaging.artefacts import clipped_share, ghosting, noise_level
 from enhancement.imaging.atlas import crop_to_network_grid, load_atlas
 from enhancement.imaging.brain import volume_ml
 from enhancement.imaging.preparation import NetworkInput
@@ -98,6 +99,7 @@ def check_input(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
     checks = _anatomy(prepared, limits)
     for role in prepared.volumes:
         checks += _series(prepared, role, limits)
+    checks += _scale(prepared, limits)
     if "T1" in prepared.volumes:
         checks += _contrast(prepared, limits)
     return checks
@@ -135,10 +137,27 @@ def _series(prepared: NetworkInput, role: str, limits: GateSettings) -> list[Che
         beside = found.neighbour / max(found.information, 1e-6)
         sentence = f"{role} agrees with T1C better 4 mm or 4 degrees beside its place (ratio)"
         checks.append(Check(f"PLACE_{role}", beside, limits.place, True, sentence))
-    if role != "ADC":
-        noise = noise_level(sitk.GetArrayViewFromImage(prepared.volumes[role]), brain)
-        checks.append(Check(f"NOISE_{role}", noise, limits.noise, True, f"{role} is noisy or moved (brain means)"))
-    return checks
+    return checks if role == "ADC" else checks + _artefacts(prepared, role, limits)
+
+
+def _artefacts(prepared: NetworkInput, role: str, limits: GateSettings) -> list[Check]:
+    brain, array = prepared.brain_zyx, sitk.GetArrayFromImage(prepared.volumes[role])
+    scanned = array  # a plateau is one only before the bias field was divided out
+    if role in prepared.fields:
+        scanned = array * sitk.GetArrayViewFromImage(prepared.fields[role])
+    noise, ghost, clipped = noise_level(array, brain), ghosting(array, brain), clipped_share(scanned, brain)
+    return [
+        Check(f"NOISE_{role}", noise, limits.noise, True, f"{role} is noisy or moved (brain means)"),
+        Check(f"GHOSTS_{role}", ghost, limits.ghosting, True, f"{role} repeats itself, as after motion (share)"),
+        Check(f"CLIPPED_{role}", clipped, limits.clipped, True, f"the bright tissue of {role} is cut off (share)"),
+    ]
+
+
+def _scale(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
+    """Of every input the share of the brain that the network's scale cuts off; the worst counts."""
+    shares = [float(np.mean(channel[prepared.brain_zyx] >= 1.0)) for channel in prepared.inputs_czyx]
+    sentence = "an input is brighter than the network's scale (share)"
+    return [Check("SCALE", max(shares), limits.clipped, True, sentence)] if shares else []
 
 
 def _contrast(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
@@ -170,19 +189,3 @@ def brightening(t1: NDArray[np.float32], t1c: NDArray[np.float32], brain: NDArra
     local = (difference - ndimage.gaussian_filter(difference, _FIELD_VOXELS) / share)[near]
     low, high = np.percentile(local, (0.3, 99.7))
     return float(high + low - 2 * np.median(local))
-
-
-def noise_level(array_zyx: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:
-    """Noise in brain means, from differences that cancel anatomy (Immerkaer's Laplacian difference, robust).
-
-    Source: Immerkaer 1996, Comput Vis Image Underst 64(2):300.
-    """
-    kernel = np.array([1.0, -2.0, 1.0])
-    response = array_zyx[::2]  # the kernel lies within a slice; half of the slices are enough
-    for axis in (1, 2):
-        response = ndimage.correlate1d(response, kernel, axis=axis)
-    inside = ndimage.binary_erosion(brain, iterations=3)[::2]
-    if not inside.any():
-        return float("nan")
-    sigma = 1.4826 * float(np.median(np.abs(response[inside]))) / 6.0
-    return sigma / max(float(array_zyx[brain].mean()), 1e-12)
