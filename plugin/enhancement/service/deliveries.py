@@ -186,7 +186,7 @@ class Deliveries:
         initial, longest = self._settings.retry_initial_seconds, self._settings.retry_max_seconds
         state = RetryCallState(retry_object=Retrying(), fn=None, args=(), kwargs={})
         state.attempt_number = attempts
-        return float(wait_exponential_jitter(initial=initial, max=longest, jitter=initial / 2)(state))
+        return float(wait_exponential_jitter(multiplier=initial, max=longest, jitter=initial / 2)(state))
 
     def _write(self, row: DeliveryRow, *, delay_s: float = 0.0, **values: Any) -> bool:
         """Change the row; False if another Orthanc changed its state since it was read."""
