@@ -39,8 +39,8 @@ def ghosting(array_zyx: Array, brain: Mask) -> float:
     """Strength of the strongest ghost in the brain: how much of the picture comes again some way off.
 
     The fine structure inside the brain is compared with that of the whole picture at every shift of 14 to 80 mm. A
-    ghost is a narrow peak, its height 0.7 to 1 of the ghost's strength; folds that run alike over centimetres are broad,
-    and are taken off. Without a ghost it stays under 0.08 (simulated and real studies).
+    ghost is a narrow peak, its height 0.7 to 1 of its strength; folds that run alike over centimetres are broad, and
+    are taken off. Without a ghost it stays under 0.08 (simulated and real studies).
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def ghosting(array_zyx: Array, brain: Mask) -> float:
 
 
 def _fine_structure(array_zyx: Array, brain: Mask) -> tuple[Mask, Array]:
-    """The brain and what is finer than some 5 mm, every second voxel, in robust SDs, cut so that no vessel outweighs."""
+    """The brain and what is finer than some 5 mm, every second voxel, in robust SDs and cut at 4 of them."""
     small = ndimage.gaussian_filter(array_zyx, 0.8)[::_STEP, ::_STEP, ::_STEP]
     inside = brain[::_STEP, ::_STEP, ::_STEP]
     box = ndimage.find_objects(inside.astype(np.uint8))
