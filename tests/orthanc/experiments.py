@@ -211,13 +211,20 @@ def footprint(server: Orthanc, studies: int) -> Footprint:
 
 
 def day(
-    server: Orthanc, make_study: MakeStudy, *, studies: int, every: int, tell: Callable[[Footprint], None]
+    server: Orthanc, make_study: MakeStudy, *, studies: int, every: int, tell: Callable[[object], None]
 ) -> tuple[list[Footprint], list[str]]:
-    """Many small studies through one Orthanc, each waited for; what the process holds every so many studies."""
+    """Many small studies through one Orthanc, each waited for; what the process holds every so many studies.
+
+    An association that breaks is begun anew, as scanners do, and told of.
+    """
     footprints, wrong = [], []
     for number in range(1, studies + 1):
         study = make_study()
-        server.send(study.paths)
+        try:
+            server.send(study.paths)
+        except ConnectionError as error:
+            tell(f"study {number} is sent again: {error}")
+            server.send(study.paths)
         wrong += await_one_result(server, study, 120.0)
         for path in study.paths:
             path.unlink()
