@@ -81,7 +81,7 @@ def one_study(folder: Path, study: list[Path], overrides: list[str], say: Say) -
             began = time.monotonic()
             study_id = _only_brain_study(running, study)
             job: dict[str, Any] = {}
-            for job in running.follow_job(study_id, patience_s=3600):  # noqa: B007
+            for job in running.follow_job(study_id, patience_s=3600, settle_s=10):  # noqa: B007
                 pass
             seconds = time.monotonic() - began - 2
         details = running.get(f"/enhancement/jobs/{job['id']}")
