@@ -31,6 +31,7 @@ ROUTES = [
     ("GET", "/enhancement/jobs/1"),
     ("POST", "/enhancement/jobs/1/cancel"),
     ("POST", "/enhancement/jobs/1/retry"),
+    ("POST", "/enhancement/jobs/retry"),
     ("GET", "/enhancement/incomplete"),
     ("GET", f"/enhancement/studies/{ABSENT}"),
     ("POST", f"/enhancement/studies/{ABSENT}"),

@@ -57,8 +57,9 @@ class TestModel:
         assert "WEIGHTS_MISSING" in reasons(orthanc)
         assert orthanc.results(study_id) == []
         light_model(folder / "t1c-pro")
-        assert orthanc.post(f"/enhancement/jobs/{job['id']}/retry").status_code == 202
-        orthanc.wait(lambda: orthanc.results(study_id), 30, "the result")
+        answer = orthanc.post("/enhancement/jobs/retry", {"code": "WEIGHTS_MISSING"})
+        assert (answer.status_code, answer.json()["retried"]) == (202, 1)
+        orthanc.wait(lambda: orthanc.results(study_id), 60, "the result")
         assert len(orthanc.results(study_id)) == 1
         assert orthanc.get("/enhancement/status")["state"] == "green"
 

@@ -157,6 +157,13 @@ class Operations:
             worker.wake()
         return self._job_json(job)
 
+    def retry_all(self, code: str, user: str) -> dict[str, Any]:
+        """Queue every dead letter of one cause again, once the cause is mended."""
+        retried = self._ledger.retry_all(code, by=user)
+        for worker in self._workers:
+            worker.wake()
+        return {"code": code, "retried": retried}
+
     def pause(self, user: str) -> dict[str, Any]:
         """Claim nothing more; running jobs end normally."""
         self._ledger.marks.pause(by=user)

@@ -7,6 +7,7 @@ GET  /enhancement/jobs                    read    ?study=, ?state=, ?limit=; old
 GET  /enhancement/jobs/{id}               read    one job with its attempts and audit record
 POST /enhancement/jobs/{id}/cancel        operate
 POST /enhancement/jobs/{id}/retry         operate
+POST /enhancement/jobs/retry              operate {"code": "WEIGHTS_MISSING"}: every job that FAILED with it
 GET  /enhancement/incomplete              read    studies that lack series: which, and since when
 GET  /enhancement/studies/{id}            read    what the button shows
 POST /enhancement/studies/{id}            operate start; {"priority": "manual", "force": false}
@@ -69,6 +70,12 @@ class Start(_Body):
     force: bool = False
 
 
+class RetryAll(_Body):
+    """Which dead letters."""
+
+    code: str
+
+
 class Withdraw(_Body):
     """Why a result is withdrawn."""
 
@@ -129,6 +136,10 @@ def _incomplete(service: Operations, _call: Call) -> Answer:
     return Answer(200, {"studies": service.incomplete()})
 
 
+def _retry_all(service: Operations, call: Call) -> Answer:
+    return Answer(202, service.retry_all(call.body.code, call.user))
+
+
 def _study(service: Operations, call: Call) -> Answer:
     return Answer(200, service.study(call.parameters["study_id"]))
 
@@ -174,6 +185,7 @@ ROUTES = (
     Route("GET", f"/jobs/{_JOB}", Right.READ, _job),
     Route("POST", f"/jobs/{_JOB}/cancel", Right.OPERATE, _cancel),
     Route("POST", f"/jobs/{_JOB}/retry", Right.OPERATE, _retry),
+    Route("POST", "/jobs/retry", Right.OPERATE, _retry_all, RetryAll),
     Route("GET", "/incomplete", Right.READ, _incomplete),
     Route("GET", f"/studies/{_STUDY}", Right.READ, _study),
     Route("POST", f"/studies/{_STUDY}", Right.OPERATE, _start, Start),
