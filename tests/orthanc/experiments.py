@@ -213,22 +213,23 @@ def footprint(server: Orthanc, studies: int) -> Footprint:
 def day(
     server: Orthanc, make_study: MakeStudy, *, studies: int, every: int, tell: Callable[[object], None]
 ) -> tuple[list[Footprint], list[str]]:
-    """Many small studies through one Orthanc, each waited for; what the process holds every so many studies.
+    """Many small studies through one Orthanc, waited for by the dozen; what the process holds after each dozen.
 
     An association that breaks is begun anew, as scanners do, and told of.
     """
     footprints, wrong = [], []
-    for number in range(1, studies + 1):
-        study = make_study()
-        try:
-            server.send(study.paths)
-        except ConnectionError as error:
-            tell(f"study {number} is sent again: {error}")
-            server.send(study.paths)
-        wrong += await_one_result(server, study, 120.0)
-        for path in study.paths:
-            path.unlink()
-        if number % every == 0:
-            footprints.append(footprint(server, number))
-            tell(footprints[-1])
+    for number in range(0, studies, every):
+        batch = [make_study() for _ in range(min(every, studies - number))]
+        for study in batch:
+            try:
+                server.send(study.paths)
+            except ConnectionError as error:
+                tell(f"sent again: {error}")
+                server.send(study.paths)
+        for study in batch:
+            wrong += await_one_result(server, study, 600.0)
+            for path in study.paths:
+                path.unlink()
+        footprints.append(footprint(server, number + len(batch)))
+        tell(footprints[-1])
     return footprints, wrong
