@@ -121,6 +121,10 @@ def _search(rough: Walker, fine: Walker, starts: Iterable[_Pose]) -> _Pose:
     """Score all starts, walk uphill from the best, ever fewer and ever finer; return where the highest one ends."""
     ranked = _ranked((rough.score(start), start) for start in starts)
     ranked = _ranked(rough.climb(start, _WIDE_STEPS) for _, start in _apart(ranked, _WALKED_STARTS))
+    # Blurred heads can lie better in a wrong pose than in the right one, so the finer level chooses among all that
+    # were reached, and the scanner's own coordinates, which are nearly always near, are among them whatever was.
+    reached = [*(pose for _, pose in _apart(ranked, _WALKED_STARTS)), np.zeros(6)]
+    ranked = _ranked((fine.score(pose), pose) for pose in reached)
     ranked = _ranked(fine.climb(start, _FINE_STEPS) for _, start in _apart(ranked, _REFINED_STARTS))
     if not ranked or ranked[0][0] <= 0:
         raise RegistrationFailed("two series of one head were to overlap, found no pose in which they do")
