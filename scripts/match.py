@@ -14,8 +14,7 @@ from rich.table import Table
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
 
 from enhancement.dicom.default_rules import as_settings  # noqa: E402
-from enhancement.dicom.files import read_headers  # noqa: E402
-from enhancement.dicom.headers import text  # noqa: E402
+from enhancement.dicom.files import read_studies  # noqa: E402
 from enhancement.dicom.matching import match  # noqa: E402
 from enhancement.dicom.report import StudyMatch  # noqa: E402
 from enhancement.errors import EnhancementError  # noqa: E402
@@ -37,9 +36,7 @@ def main(
     if show_rules or folder is None:
         _print_json(as_settings())
         raise typer.Exit(0)
-    studies: dict[str, list[Any]] = {}
-    for ds in read_headers(folder):
-        studies.setdefault(text(ds, "StudyInstanceUID"), []).append(ds)
+    studies = read_studies(folder)
     if study:
         studies = {uid: found for uid, found in studies.items() if uid == study}
     if not studies:

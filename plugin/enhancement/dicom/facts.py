@@ -79,8 +79,9 @@ class SeriesFacts:
 
     @cached_property
     def frame_count(self) -> int:
-        """Number of stored frames: a mosaic is one."""
-        return sum(count_frames(ds) for ds in self.images)
+        """Number of stored frames: a mosaic is one, and an instance that is there twice counts once."""
+        once = {text(ds, "SOPInstanceUID") or str(id(ds)): ds for ds in self.images}
+        return sum(count_frames(ds) for ds in once.values())
 
     @cached_property
     def orientation_count(self) -> int:

@@ -47,6 +47,21 @@ def read_headers(folder: Path) -> Iterator[Dataset]:
             yield ds
 
 
+def read_studies(folder: Path) -> dict[str, list[Dataset]]:
+    """Headers under a folder by StudyInstanceUID.
+
+    What a broken file leaves without a series belongs to nothing; without a study, to the others where they are of one.
+    """
+    studies: dict[str, list[Dataset]] = {}
+    for ds in read_headers(folder):
+        if text(ds, "SeriesInstanceUID"):
+            studies.setdefault(text(ds, "StudyInstanceUID"), []).append(ds)
+    if len(studies) == 2 and "" in studies:
+        nameless = studies.pop("")
+        next(iter(studies.values())).extend(nameless)
+    return studies
+
+
 def _read(path: Path, *, stop_before_pixels: bool) -> Dataset | None:
     try:
         with path.open("rb") as file:
@@ -57,7 +72,7 @@ def _read(path: Path, *, stop_before_pixels: bool) -> Dataset | None:
 
 def _parse(file: BinaryIO, *, stop_before_pixels: bool) -> Dataset | None:
     if file.read(132)[128:] != b"DICM":
-        return None
+        return _parse_without_preamble(file, stop_before_pixels=stop_before_pixels)
     # (0002,0000) comes first and holds the length of the rest of the meta group.
     meta_length = int.from_bytes(file.read(12)[8:12], "little")
     if _DEFLATED in file.read(min(meta_length, 1 << 16)) and not _inflates_within_bounds(file):
@@ -65,6 +80,17 @@ def _parse(file: BinaryIO, *, stop_before_pixels: bool) -> Dataset | None:
     file.seek(0)
     ds = pydicom.dcmread(file, stop_before_pixels=stop_before_pixels)
     return ds if text(ds, "SOPInstanceUID") else None
+
+
+def _parse_without_preamble(file: BinaryIO, *, stop_before_pixels: bool) -> Dataset | None:
+    """What some exports write: the data set alone. It begins with group 0002 or 0008, and must say what it is."""
+    file.seek(0)
+    begin = file.read(1024)
+    if begin[:2] not in (b"\x02\x00", b"\x08\x00") or begin[3:4] != b"\x00" or _DEFLATED in begin:
+        return None
+    file.seek(0)
+    ds = pydicom.dcmread(file, stop_before_pixels=stop_before_pixels, force=True)
+    return ds if text(ds, "SOPInstanceUID") and text(ds, "SOPClassUID") else None
 
 
 def _inflates_within_bounds(data: BinaryIO) -> bool:
