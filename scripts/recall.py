@@ -30,21 +30,27 @@ def main(
     user = os.environ.get("CONTRAST_ENHANCEMENT_USER", "admin")
     password = os.environ.get("CONTRAST_ENHANCEMENT_PASSWORD") or getpass(f"Password of {user}: ")
     with httpx.Client(base_url=url, auth=(user, password), timeout=120) as client:
-        results = _answer(client.get("/enhancement/results", params={"model": model}))["results"]
-        console.print(_table(results))
-        if not results or not withdraw:
+        found = _answer(client.get("/enhancement/results", params={"model": model}))
+        results, unlisted = found["results"], found["unlisted"]
+        console.print(_table(results, unlisted))
+        if not (results or unlisted) or not withdraw:
             return
-        if not yes and not typer.confirm(f"Withdraw {len(results)} results?"):
+        if not yes and not typer.confirm(f"Withdraw {len(results) + len(unlisted)} results?"):
             raise typer.Exit(1)
-        failed = 0
-        for job in results:
-            answer = client.post(f"/enhancement/results/{job['id']}/withdraw", json={"reason": reason})
-            if answer.is_success:
-                console.print(f"withdrawn: job {job['id']}, {len(answer.json()['withdrawn'])} series")
-            else:
-                failed += 1
-                console.print(f"[red]not withdrawn[/red]: job {job['id']}: {answer.json().get('message', answer.text)}")
-        raise typer.Exit(1 if failed else 0)
+        body = {"reason": reason}
+        withdrawn = [_withdraw(client, f"job {job['id']}", f"results/{job['id']}", body) for job in results]
+        body["model"] = model
+        withdrawn += [_withdraw(client, item["series_id"], f"series/{item['series_id']}", body) for item in unlisted]
+        raise typer.Exit(0 if all(withdrawn) else 1)
+
+
+def _withdraw(client: httpx.Client, name: str, path: str, body: dict[str, str]) -> bool:
+    answer = client.post(f"/enhancement/{path}/withdraw", json=body)
+    if answer.is_success:
+        console.print(f"withdrawn: {name}, {len(answer.json()['withdrawn'])} series")
+    else:
+        console.print(f"[red]not withdrawn[/red]: {name}: {answer.json().get('message', answer.text)}")
+    return answer.is_success
 
 
 def _answer(response: httpx.Response) -> dict[str, Any]:
@@ -56,12 +62,14 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def _table(results: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"{len(results)} results")
+def _table(results: list[dict[str, Any]], unlisted: list[dict[str, str]]) -> Table:
+    table = Table(title=f"{len(results) + len(unlisted)} results")
     for name in ("job", "study", "state", "series"):
         table.add_column(name, overflow="fold")
     for job in results:
         table.add_row(str(job["id"]), job["study_id"], job["state"], "\n".join(job["result_uids"]))
+    for item in unlisted:
+        table.add_row("none", item["study_id"], "not in the ledger", item["series_instance_uid"])
     return table
 
 

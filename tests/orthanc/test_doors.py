@@ -42,6 +42,7 @@ ROUTES = [
     ("GET", "/enhancement/settings"),
     ("GET", "/enhancement/results"),
     ("POST", "/enhancement/results/1/withdraw"),
+    ("POST", f"/enhancement/series/{ABSENT}/withdraw"),
 ]
 CHANGES = [(method, path) for method, path in ROUTES if method == "POST"]
 

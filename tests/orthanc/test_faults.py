@@ -39,6 +39,13 @@ class TestSettings:
         assert orthanc.post(f"/enhancement/studies/{orthanc.studies()[0]}").status_code == 503
         assert len(orthanc.studies()) == 1
 
+    def test_switched_off_is_no_fault(self, start_orthanc: Start) -> None:
+        orthanc = start_orthanc({"ContrastEnhancement.Enabled": False})
+        assert orthanc.get("/enhancement/status")["state"] == "yellow"
+        assert list(reasons(orthanc)) == ["DISABLED"]
+        orthanc.stop()
+        assert "NOT_LOADED" not in orthanc.log_text()
+
 
 class TestModel:
     def test_without_weights_the_job_says_so_and_a_retry_mends_it(
@@ -254,6 +261,27 @@ class TestRecall:
         assert (withdrawn["state"], withdrawn["code"]) == ("CANCELLED", "WITHDRAWN")
         orthanc.send(study.paths)
         let_all_before_pass(orthanc, make_study)
+        assert orthanc.results(study_id) == []
+
+    def test_results_that_no_ledger_knows_are_found_by_their_headers(
+        self, start_orthanc: Start, make_study: MakeStudy
+    ) -> None:
+        """The ledger is lost and the studies are older than what a new one looks through."""
+        orthanc = start_orthanc({"ContrastEnhancement.Reconciliation.ListDays": 0})
+        study = make_study()
+        orthanc.send(study.paths)
+        study_id = orthanc.study_id(study.study_instance_uid)
+        job = orthanc.wait_for_job(study_id, {"STORED"})
+        orthanc.stop()
+        for path in orthanc.storage.glob("enhancement-ledger.db*"):
+            path.unlink()
+        orthanc.start()
+        found = orthanc.get("/enhancement/results", model=job["model_digest"])
+        assert found["results"] == []
+        assert [item["series_instance_uid"] for item in found["unlisted"]] == job["result_uids"]
+        path = f"/enhancement/series/{found['unlisted'][0]['series_id']}/withdraw"
+        assert orthanc.post(path, {"model": "0" * 64}).json()["code"] == "NOT_OF_THIS_MODEL"
+        assert orthanc.post(path, {"model": job["model_digest"], "reason": "test"}).status_code == 200
         assert orthanc.results(study_id) == []
 
 

@@ -151,6 +151,13 @@ class TestAfterStoring:
         assert server.wait_for_job(study_id, {"STORED"})["result_uids"]
         assert len(server.results(study_id)) == 1
 
+    def test_the_study_is_labelled_where_orthanc_knows_labels(self, orthanc: Orthanc, make_study: MakeStudy) -> None:
+        if not orthanc.get("/system").get("HasLabels"):
+            pytest.skip("this Orthanc is older than 1.12 and knows no labels")
+        study_id = _send(orthanc, make_study())
+        orthanc.wait_for_job(study_id, {"STORED"})
+        orthanc.wait(lambda: "contrast-enhanced" in orthanc.get(f"/studies/{study_id}/labels"), 60, "the label")
+
 
 def _uid(series: dict[str, Any]) -> str:
     return str(series["MainDicomTags"]["SeriesInstanceUID"])

@@ -40,6 +40,8 @@ class Metrics:
         LedgerError
             If the ledger cannot be read.
         """
+        # First, because what follows fails with the ledger, and the light is then what matters.
+        self._gauge("enhancement_light", float(_LIGHTS[self._health.light()]))
         counts = self._ledger.records.counts()
         arrivals, incomplete = self._ledger.inbox.counts()
         values = {f"enhancement_jobs_{state.lower()}": float(count) for state, count in counts.by_state.items()}
@@ -50,7 +52,6 @@ class Metrics:
             "enhancement_oldest_queued_seconds": counts.oldest_queued_s,
             "enhancement_oldest_job_seconds": counts.oldest_open_s,
             "enhancement_mean_job_seconds": counts.mean_attempt_s,
-            "enhancement_light": float(_LIGHTS[self._health.light()]),
         }
         with self._lock:
             values |= {f"enhancement_stage_seconds_{_word(name)}": value for name, value in self._stages.items()}

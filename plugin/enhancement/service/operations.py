@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from enhancement import __version__
 from enhancement.archive.orthanc_rest import OrthancArchive
 from enhancement.errors import ArchiveError, EnhancementError, InputError, ModelError
+from enhancement.service import recall
 from enhancement.service.deliveries import Deliveries
 from enhancement.service.engine import Engine
 from enhancement.service.health import Health
@@ -189,15 +190,22 @@ class Operations:
         """The settings in force; secrets are masked."""
         return self._settings.model_dump(mode="json", by_alias=True)
 
-    def results(self, digest: str) -> list[dict[str, Any]]:
-        """Every stored series that a model made."""
+    def results(self, digest: str) -> dict[str, Any]:
+        """Every series that a model made: those of the ledger's jobs, and what else the archive holds of it."""
         if not digest:
             raise InputError("name the model: ?model=DIGEST", code="MODEL_DIGEST")
-        return [self._job_json(job) for job in self._ledger.records.made_by(digest)]
+        jobs = self._ledger.records.made_by(digest)
+        known = {uid for job in jobs for uid in job.result_uids}
+        others = recall.unlisted(self._archive, digest, known)
+        return {"results": [self._job_json(job) for job in jobs], "unlisted": [vars(series) for series in others]}
 
     def withdraw(self, job_id: int, reason: str, user: str) -> dict[str, Any]:
         """Take the results of one job out of the archive."""
         return self._results.withdraw(self._ledger.get(job_id), reason=reason[:500], by=user)
+
+    def withdraw_unlisted(self, series_id: str, digest: str, reason: str, user: str) -> dict[str, Any]:
+        """Take a series of this model that the ledger does not know out of the archive."""
+        return recall.withdraw_unlisted(self._archive, series_id, digest, reason=reason[:500], by=user)
 
     def _require_study(self, study_id: str) -> None:
         try:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +172,7 @@ def _audit(
         "started_at": started_at,
         "finished_at": time.time(),
         "software": __version__,
+        "versions": _versions(),
         "recipe": provenance.recipe,
         "model": {
             "name": provenance.model_name,
@@ -192,6 +197,16 @@ def _audit(
         "superseded": provenance.superseded_series_instance_uid,
         "results": [vars(series) for series in published],
     }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Of what computes pixels here; a package that is not installed is left out."""
+    versions = {"python": platform.python_version()}
+    for package in ("torch", "SimpleITK", "numpy", "scipy", "pydicom"):
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
 
 
 def _reasons(found: StudyMatch) -> dict[str, dict[str, str | None]]:

@@ -17,6 +17,7 @@ POST /enhancement/pause, .../resume       administer
 GET  /enhancement/settings                administer
 GET  /enhancement/results?model=DIGEST    administer
 POST /enhancement/results/{id}/withdraw   administer  {"reason": "..."}
+POST /enhancement/series/{id}/withdraw    administer  {"model": DIGEST, "reason": "..."}: one without a job
 ========================================  ======  ===================================================
 
 Every answer is JSON; a fault has `code`, `message` and `advice`, and never a traceback.
@@ -42,6 +43,7 @@ from enhancement.settings import AccessSettings
 log = structlog.get_logger("enhancement.routes")
 
 _STUDY = r"(?P<study_id>[0-9a-f]{8}(?:-[0-9a-f]{8}){4})"
+_SERIES = _STUDY.replace("study_id", "series_id")
 _JOB = r"(?P<job_id>[0-9]{1,18})"
 
 _STATUS_OF_CODE = {
@@ -79,6 +81,13 @@ class RetryAll(_Body):
 class Withdraw(_Body):
     """Why a result is withdrawn."""
 
+    reason: str = ""
+
+
+class WithdrawSeries(_Body):
+    """Why, and of which model it must be."""
+
+    model: str
     reason: str = ""
 
 
@@ -171,11 +180,16 @@ def _settings(service: Operations, _call: Call) -> Answer:
 
 
 def _results(service: Operations, call: Call) -> Answer:
-    return Answer(200, {"results": service.results(call.query.get("model", ""))})
+    return Answer(200, service.results(call.query.get("model", "")))
 
 
 def _withdraw(service: Operations, call: Call) -> Answer:
     return Answer(200, service.withdraw(int(call.parameters["job_id"]), call.body.reason, call.user))
+
+
+def _withdraw_unlisted(service: Operations, call: Call) -> Answer:
+    series_id = call.parameters["series_id"]
+    return Answer(200, service.withdraw_unlisted(series_id, call.body.model, call.body.reason, call.user))
 
 
 ROUTES = (
@@ -196,6 +210,7 @@ ROUTES = (
     Route("GET", "/settings", Right.ADMINISTER, _settings),
     Route("GET", "/results", Right.ADMINISTER, _results),
     Route("POST", f"/results/{_JOB}/withdraw", Right.ADMINISTER, _withdraw, Withdraw),
+    Route("POST", f"/series/{_SERIES}/withdraw", Right.ADMINISTER, _withdraw_unlisted, WithdrawSeries),
 )
 
 

@@ -101,7 +101,8 @@ class Worker:
     def join(self, timeout_s: float) -> bool:
         """Whether the thread ended in time."""
         self._wake.set()
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:  # never started where enhancement is switched off
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def supervise(self) -> None:
