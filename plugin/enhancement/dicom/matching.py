@@ -226,7 +226,7 @@ def _report(candidate: Candidate, reason: str) -> SeriesReport:
         series_description=candidate.facts.series_description,
         role=candidate.role,
         reason=reason,
-        b_values=candidate.facts.b_values if candidate.role is Role.DWI else (),
+        b_values=candidate.facts.b_values,
         frames=candidate.facts.frame_count,
         spacing_mm=stack.spacing_mm if stack else (),
         size=stack.size if stack else (),
