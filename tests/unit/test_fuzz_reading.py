@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import resource
 import zlib
@@ -22,12 +23,15 @@ from enhancement.dicom.csa import parse_csa
 from enhancement.dicom.diffusion import read_diffusion
 from enhancement.dicom.files import read_header, read_instance
 from enhancement.dicom.headers import UNREADABLE
+from enhancement.dicom.headers import value as value_of
 from enhancement.dicom.matching import match
 from enhancement.dicom.series import read_series
 from enhancement.errors import InputError
 from unit.series_builder import classic, enhanced, ramp
 
 GIBIBYTE_IN_KIB = 1 << 20
+# 500 for the record; fewer in every run
+CASES = int(os.environ.get("ENHANCEMENT_FUZZ_CASES", "300"))
 
 _TEXTS = st.sampled_from(
     ["", "\\", "\\\\", "NaN", "1e400", "-1", "0", "T1 +C", "DWI\\ADC", "MOSAIC", "VFRAME", "é\x00", "9" * 300]
@@ -88,7 +92,9 @@ def mutations(draw: st.DrawFn) -> list[tuple[int, str, Any]]:
 
 
 def _attempt(instances: Sequence[Dataset]) -> None:
-    """Everything that the plugin does with instances from an archive."""
+    """Everything that the plugin does with instances from an archive, within the memory that it may take."""
+    pixels = sum(len(raw) for ds in instances if isinstance(raw := value_of(ds, "PixelData"), bytes))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     match(instances)
     for read in (read_series, read_diffusion, read_adc):
         try:
@@ -99,10 +105,12 @@ def _attempt(instances: Sequence[Dataset]) -> None:
             continue
         assert refusal.code.isupper()
         assert refusal.message
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < GIBIBYTE_IN_KIB + 2 * pixels // 1024
 
 
 @given(changes=mutations(), kind=st.sampled_from(["classic", "diffusion", "enhanced"]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_mutated_headers(changes: list[tuple[int, str, Any]], kind: str) -> None:
     """Any attribute absurd, in one instance or in all (-1)."""
     if kind == "classic":
@@ -230,3 +238,42 @@ def test_reading_errors_are_a_closed_list() -> None:
     """Programming errors of ours are not swallowed with those of headers."""
     assert AssertionError not in UNREADABLE
     assert Exception not in UNREADABLE
+
+
+@pytest.fixture(scope="module")
+def real_series(real_data: Path) -> list[Path]:
+    """Folders of real scanners' files."""
+    folders = {path.parent for path in (real_data / "vendors").rglob("*") if path.is_file()}
+    return sorted(folder for folder in folders if any(read_header(path) for path in sorted(folder.iterdir())[:2]))
+
+
+@pytest.mark.real_data
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", range(max(12, CASES // 5)))
+def test_damaged_files_of_real_scanners(case: int, real_series: list[Path], tmp_path: Path) -> None:
+    """Bytes changed, cut out, doubled or cut off in half of a dozen files of one series."""
+    rng = random.Random(case)
+    sources = sorted(path for path in real_series[case % len(real_series)].iterdir() if path.is_file())[:12]
+    for index, source in enumerate(sources):
+        raw = bytearray(source.read_bytes())
+        if index % 2 == case % 2 or len(sources) < 3:
+            _damage(raw, rng)
+        (tmp_path / f"{index:02d}.dcm").write_bytes(raw)
+    instances = [ds for path in sorted(tmp_path.iterdir()) if (ds := read_instance(path)) is not None]
+    if instances:
+        _attempt(instances)
+
+
+def _damage(raw: bytearray, rng: random.Random) -> None:
+    """Mostly in the header, where it hurts."""
+    for _ in range(rng.randint(1, 12)):
+        at = rng.randrange(132, min(len(raw), 6000) if rng.random() < 0.8 else len(raw))
+        match rng.randrange(4):
+            case 0:
+                raw[at] = rng.randrange(256)
+            case 1:
+                del raw[at : at + rng.randint(1, 64)]
+            case 2:
+                raw[at:at] = raw[at : at + rng.randint(1, 64)]
+            case 3:
+                del raw[max(at, 400) :]

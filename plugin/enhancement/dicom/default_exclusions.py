@@ -43,9 +43,10 @@ EXCLUDE = (
     rule(
         "subtraction",
         text(
-            r"\bsub(?:s|tr|trac\w*|trak\w*|str\w*)?\b|soustract\w*|sottraz\w*|aftrek\w*|\bsustrac\w*|"
+            r"\bsub(?:s|tr|trac\w*|trak\w*|str\w*)?\b(?![ -]?\d)|soustract\w*|sottraz\w*|aftrek\w*|\bsustrac\w*|"
             r"\bsubs?\w*trac\w*|\bdifferenz|\bminus\b|\bpost\w* ?- ?pre"
         ),
+        none=(text(r"^sub-[a-z0-9]+_"),),  # a subject of BIDS
     ),
     rule("perfusion", kind("PERFUSION/ASL/RCBV/RCBF/MTT/TTP/CBF/CBV/TMAX/PBP/GBP/RELCBF/RELCBV/RELMTT")),
     rule(

@@ -50,7 +50,7 @@ T1_SEQUENCES = (
     r"\b3d ?flash|\bfl3d|\bmemp ?rage|\bme ?mp ?rage|\bincoherent\b"
 )
 VARIABLE_FLIP = (
-    r"\bcube|\bspace\b|\bspc\b|\bvista\b|\biso ?fse|\bbrain ?view|\b(?:black|dark) ?blood|\bbb\b|"
+    r"\bcube|\bspace\b|\bspc\b|\bvista\b|\biso ?fse|\bbrain ?view|\b(?:black|dark) ?blood|\b[bd]b\b|"
     r"\bmsde\b|\bmvox\b|\bmatrix\b|\bdante\b|\b3d ?(?:t1 ?w? ?)?tse\b|\bxeta\b|\bimsde\b|\bmotsa ?bb\b|\bvwi\b|"
     r"\bvessel ?wall"
 )

@@ -61,7 +61,7 @@ CONTRAST_MARKS: tuple[str, ...] = (
     r"(?<![a-z])(?:c|ce|gd|gad|gado|km|ki|k|iv|mdc|contr\w*) ?\+(?!\w)",
     r"(?<!\d)t1\w*[^+]*\+$",
     r"(?:(?<!\d)t1|\bbravo|rage|spgr|\btfe|\bvibe|\bthrive)\w*(?: .*)? c$",
-    r"\b(?:gd|gad|gado\w*|gadolin\w*|gdtpa|gddtpa|gdpta)\b|(?<=t1)gd\b|(?<=t1)c\b|(?<=t1)ce\b|(?<=t1)km\b",
+    r"\b(?:gd|gad|gado\w*|gadolin\w*|gdtpa|gddtpa|gdpta)\b|(?<=t1)(?:gd|gado?|c|ce|km)\b",
     r"\bpost(?!\w)(?! ?(?:op\w*|fossa|proc(?:ess|essing)?\b|surg\w*|treat\w*|rt|chemo|lab\w*|resec\w*|radio\w*))",
     r"\bpost ?(?:c|con\w*|gad\w*|gd\w*|km|inj\w*|kontr\w*|mdc)\b",
     r"\bce\b|\bkm\b|\bkmm?\b|\bmdc\b|\bmcd\b|\bcmc\b|\bpdc\b|\bciv\b|\bcivi\b",
