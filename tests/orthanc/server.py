@@ -27,6 +27,8 @@ from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkSh
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIGHT = Path(__file__).parent / "light" / "light_main.py"
 USER, PASSWORD = "tester", "a password of the tests"
+# How long a peer may take to answer: a busy machine is not a broken one.
+PATIENCE_S = 120
 FINAL = {"STORED", "REJECTED", "FAILED", "CANCELLED", "SUPERSEDED"}
 # Orthanc commits its index to disk with every instance; where there is memory to write to, tests do not wait for disks.
 MEMORY = Path("/dev/shm")
@@ -92,7 +94,7 @@ class Orthanc:
             **settings,
         }
         self.variables = dict(variables or {})
-        self.http = httpx.Client(base_url=self.url, auth=(USER, PASSWORD), timeout=30)
+        self.http = httpx.Client(base_url=self.url, auth=(USER, PASSWORD), timeout=PATIENCE_S)
         self.log = storage.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -227,6 +229,7 @@ def send(paths: Sequence[Path], port: int, *, called_aet: str = "ORTHANC") -> No
         If the association is refused, lost, or an instance not stored.
     """
     entity = AE(ae_title="SCANNER")
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = PATIENCE_S
     entity.add_requested_context(MRImageStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     association = entity.associate("127.0.0.1", port, ae_title=called_aet)
     if not association.is_established:
