@@ -213,19 +213,12 @@ def footprint(server: Orthanc, studies: int) -> Footprint:
 def day(
     server: Orthanc, make_study: MakeStudy, *, studies: int, every: int, tell: Callable[[object], None]
 ) -> tuple[list[Footprint], list[str]]:
-    """Many small studies through one Orthanc, waited for by the dozen; what the process holds after each dozen.
-
-    An association that breaks is begun anew, as scanners do, and told of.
-    """
+    """Many small studies through one Orthanc, waited for by the dozen; what the process holds after each dozen."""
     footprints, wrong = [], []
     for number in range(0, studies, every):
         batch = [make_study() for _ in range(min(every, studies - number))]
         for study in batch:
-            try:
-                server.send(study.paths)
-            except ConnectionError as error:
-                tell(f"sent again: {error}")
-                server.send(study.paths)
+            server.send(study.paths)
         for study in batch:
             wrong += await_one_result(server, study, 600.0)
             for path in study.paths:
