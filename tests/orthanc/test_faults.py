@@ -221,11 +221,12 @@ class TestDelivery:
         assert job["state"] == "STORED"
 
         def delivery() -> dict[str, object]:
-            return dict(orthanc.get(f"/enhancement/jobs/{job['id']}")["deliveries"][0])
+            deliveries = orthanc.get(f"/enhancement/jobs/{job['id']}")["deliveries"]
+            return dict(deliveries[0]) if deliveries else {}
 
-        orthanc.wait(lambda: delivery()["attempts"], 60, "a failed delivery")
+        orthanc.wait(lambda: delivery().get("attempts"), 120, "a failed delivery")
         receiver.start()
-        orthanc.wait(lambda: delivery()["state"] == "DELIVERED", 60, "the delivery")
+        orthanc.wait(lambda: delivery().get("state") == "DELIVERED", 120, "the delivery")
         (result,) = receiver.results(receiver.studies()[0])
         assert result["MainDicomTags"]["SeriesInstanceUID"] == job["result_uids"][0]
 
