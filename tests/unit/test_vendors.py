@@ -21,6 +21,7 @@ from enhancement.dicom.matching import match
 from enhancement.dicom.series import read_series
 from enhancement.errors import InputError
 from enhancement.imaging.adc import fit_adc
+from enhancement.study_adc import study_adc
 
 pytestmark = pytest.mark.real_data
 
@@ -190,6 +191,13 @@ class TestAdc:
         own = sitk.GetArrayFromImage(read_adc(self._series(vendors, 11)).image)
         head = (own > 0.2e-3) & (computed > 0)
         assert np.median(np.abs(computed[head] - own[head]) / own[head]) < 0.05
+
+    @pytest.mark.parametrize("series", [(12, 16), (10,)])
+    def test_xa30_the_computed_map_is_taken(self, vendors: Path, series: tuple[int, ...]) -> None:
+        """Trace and b = 0 in two series, or 20 even directions: either way the medians agree, and the note says so."""
+        found = study_adc(read_diffusion(self._series(vendors, *series)), read_adc(self._series(vendors, 11)))
+        assert found.computed
+        assert found.notes == ("the computed ADC map is taken: its median and the scanner's differ by 0%",)
 
     def test_matching_pairs_trace_and_b0_where_the_raw_series_is_absent(self, vendors: Path) -> None:
         """As when only the derived series were sent."""
