@@ -88,16 +88,18 @@ class Load:
     rest_median_ms: float
     rest_p95_ms: float
     rest_max_ms: float
+    stock_rest_median_ms: float
     failed_requests: int
     wrong: list[str]
 
 
 class Questions(threading.Thread):
-    """Asks for the status ten times a second until told to stop."""
+    """Asks for one page ten times a second until told to stop."""
 
-    def __init__(self, server: Orthanc) -> None:
+    def __init__(self, server: Orthanc, path: str) -> None:
         super().__init__(daemon=True)
         self._server = server
+        self._path = path
         self._done = threading.Event()
         self._seconds: list[float] = []
         self.failed = 0
@@ -107,7 +109,7 @@ class Questions(threading.Thread):
             while not self._done.wait(0.1):
                 began = time.monotonic()
                 try:
-                    http.get("/enhancement/status").raise_for_status()
+                    http.get(self._path).raise_for_status()
                 except httpx.RemoteProtocolError:
                     continue  # Orthanc closes idle connections after a second, at times just when one is used again
                 except httpx.HTTPError:
@@ -143,8 +145,9 @@ def load(
     warm = make_study()
     for server in servers.values():
         server.send(warm.paths)
-    questions = Questions(computing)
-    questions.start()
+    questions = Questions(computing, "/enhancement/status")
+    stock_questions = Questions(servers["stock"], "/system")
+    questions.start(), stock_questions.start()
     rates: dict[str, list[float]] = {name: [] for name in servers}
     sent: list[PhantomStudy] = [warm]
     for number in range(rounds):
@@ -156,7 +159,7 @@ def load(
         sent += batch
     wrong = [fault for study in sent for fault in await_one_result(computing, study, timeout_s)]
     wrong += [f"{name}: a study is missing" for name, server in servers.items() if len(server.studies()) != len(sent)]
-    ordered = questions.stop()
+    ordered, stock_ordered = questions.stop(), stock_questions.stop()
     median = {name: statistics.median(values) for name, values in rates.items()}
     return Load(
         studies=len(sent),
@@ -168,6 +171,7 @@ def load(
         rest_median_ms=round(1000 * ordered[len(ordered) // 2], 1),
         rest_p95_ms=round(1000 * ordered[int(0.95 * (len(ordered) - 1))], 1),
         rest_max_ms=round(1000 * ordered[-1], 1),
+        stock_rest_median_ms=round(1000 * stock_ordered[len(stock_ordered) // 2], 1),
         failed_requests=questions.failed,
         wrong=wrong,
     )
