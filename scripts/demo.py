@@ -27,7 +27,7 @@ from demonstration.server import DemoError, OrthancServer  # noqa: E402
 
 def main(
     folder: Annotated[Path, typer.Option(help="Where the study, Orthanc's storage and the report go.")] = ROOT / "demo",
-    seed: Annotated[int, typer.Option(help="Of the simulated patient.")] = 7,
+    seed: Annotated[int, typer.Option(help="Of the simulated patient.")] = 2,
     folds: Annotated[int, typer.Option(min=1, max=5)] = 5,
     mirrorings: Annotated[int, typer.Option(help="1, 2, 4 or 8.")] = 8,
     stable_age: Annotated[int, typer.Option(help="Seconds of silence after which a study counts as whole.")] = 5,
