@@ -44,17 +44,19 @@ _AGENT = (
     r"(?:gd\w{0,4}|gad\w*|contr\w*|kontr\w*|km|kmm|mdc|mcd|civ|pdc|inj\w*|ki|cm|iv|dotarem|dotagraf|clariscan|magnevist"
     r"|multihance|prohance|omniscan|elucirem|vueway|c|ce|k)"
 )
-_WITHOUT = r"(?:sans|ss|ohne|sin|senza|zonder|without|w o|wo|no|non|not|vor|voor|avant|prima|antes|before|pre)"
+_WITHOUT = r"(?:sans|ss|ohne|sin|senza|zonder|without|w o|wo|no|non|not|vor|voor|avant|av|prima|antes|before|pre)"
 _OF = r"(?:(?:di|de|du|del|of|any|the|iv|mezzo|medio|agente|produit) )*"
-NEGATED = rf"\b(?:{_WITHOUT} ?{_OF}{_AGENT}|s (?:c|civ|gd|gad\w*|contr\w*))\b"  # the latter written s/c
+NEGATED = rf"\b(?:{_WITHOUT} ?{_OF}{_AGENT}|s (?:c|civ|gd|gad\w*|contr\w*)|o ?(?:km|kontr\w*))\b"
+# Minus signs count only in the text as stored: "C-", " -C"
+_MINUS = r"(?<![\w+])(?:c|km|gd|gado?|k|ki|mdc|iv|civ|inj)-(?!\w)|(?:^|[\s_(])-(?:c|km|gd|ki|iv)\b(?!\w)"
 NO_CONTRAST_MARKS: tuple[str, ...] = (
     NEGATED,
     r"\bpre(?!\w)(?! ?(?:op|scan|sat|frontal|treat|rt|surg))",
     r"\bpre(?:contrast|gad\w*|gd|km|inj\w*|c)\b",
     r"\bnativ\w*|\bnatif\b|\bplain\b|\bunenhanced\b|\bbasale?\b|\bblanco\b|\bnoncon\w*|\bnon ?ce\b|\bw o\b|\bwo c\w*\b",
     r"\bleer\b|\bavant\b|\bsine\b|\bvoor\b|\bantes\b|\bprima\b|\bsg\b",
-    r"(?<![\w+])(?:c|km|gd|gado?|k|ki|mdc)-(?!\w)",  # "C-", as stored
-    r"(?:^|[\s_(])-(?:c|km|gd|ki)\b(?!\w)",  # " -C", as stored
+    r"\b(?:ohne|without|senza|sans|zonder|wo|nc)$",
+    _MINUS,
 )
 CONTRAST_MARKS: tuple[str, ...] = (
     r"\+ ?(?:c|ce|gd\w{0,4}|gad\w*|contr\w*|kontr\w*|km|ki|mdc|iv|civ|inj\w*|k|cm)(?![a-z])",
@@ -71,6 +73,7 @@ CONTRAST_MARKS: tuple[str, ...] = (
     r"\bdespues\b|\bdopo\b",
     r"\bmet (?:contr\w*|gd|gad\w*|km|cm)\b|\bna (?:contr\w*|gd|gad\w*|km|cm|inj\w*|toed\w*)\b",
     r"\b(?:with|w|avec) ?(?:contr\w*|gad\w*|gd|c|ce|iv)\b|\benhanced\b|\bcontrast\w*\b|\bcontraste\w*\b",
+    r"\b(?:with|after)$",
     r"\bdotarem|gadovist|gadavist|magnevist|multihance|prohance|omniscan|clariscan|dotagraf|elucirem|artirem\b",
 )
 # "Phase contrast" and "magnetisation transfer contrast" are not about an injection.
@@ -85,10 +88,14 @@ def contrast_mark(description: str, given: Sequence[str] = (), not_given: Sequen
     given, not_given : sequence of str
         A site's own patterns, beside the built-in ones.
     """
-    text = compiled(_OTHER_CONTRASTS).sub(" ", words(description))
+    text = _about_agents(description)
     negative = any(
         compiled(p).search(text) or compiled(p).search(description) for p in (*NO_CONTRAST_MARKS, *not_given)
     )
-    rest = compiled(NEGATED).sub(" ", text)
+    rest = compiled(NEGATED).sub(" ", _about_agents(compiled(_MINUS).sub(" ", description)))
     positive = any(compiled(p).search(rest) for p in (*CONTRAST_MARKS, *given))
     return None if positive == negative else positive
+
+
+def _about_agents(description: str) -> str:
+    return compiled(_OTHER_CONTRASTS).sub(" ", words(description))
