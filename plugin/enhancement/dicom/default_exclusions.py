@@ -133,7 +133,7 @@ EXCLUDE = (
             r"\br[12] ?map|\bsy ?mri|\bmagic\b|\bmaps?\b|\bmrf\b|finger ?print|"
             r"\bmp2rage\w* ?.*\b(?:inv ?\d|t1 images|t1map)|\binv ?[12]\b|\bt1 images\b|\bmto(?:n|ff)\b|"
             r"\bmtr\b|\bmt ?(?:on|off)\b|\bsynthetic\b|\bsynthe\w*\b|\bcest\b|\bapt\w?\b|\bmre\b|\belasto|"
-            r"\bmwf\b|\bmyelin"
+            r"\bmwf\b|\bmyelin|\bvfa\b.*(?:\bfa ?\d|\d ?deg)|\bqalas\b|\bmdme\b"
         ),
         none=(text(ADC), DIFFUSION),
     ),
@@ -153,13 +153,13 @@ EXCLUDE = (
         text(
             r"\bscreen ?(?:save|shot|cap)\w*|\breport\b|\bphoenix|\bsummary\b|\bkey ?images?\b|"
             r"\bdose\b|\bresults?\b|\bpostprocess|\bseg(?:mentation)?\b|\boverlay\b|"
-            r"\bfusion\b"
+            r"\bfus(?:ed|ion)\b"
         ),
     ),
     rule(
         "not the brain",
         text(
-            r"\b(?:c|t|l|cervical|thoracic|lumbar|dorsal|total|whole) ?(?:spine|sp)\b|\bspine\b|"
+            r"\b(?:c|t|l|cervical|thoracic|lumbar|dorsal|total|whole) ?(?:spine|sp)\b|\bspine\b|\bwhole ?body\b|"
             r"\bspinal\b|\bhws\b|\bbws\b|\blws\b|\brachis|\bcolumna|\bcolonna|\bmyelo|\bwervel|\bneck\b|"
             r"\bhals\b|\bknee\b|\bknie\b|\bshoulder|\borbit\w*|\biac\b|\biacs\b|\bcai\b|\bpituit\w*|"
             r"\bhypoph\w*|\bhypofys\w*|\bipofisi\b|\bhipof\w*|\bsella\b|\bsellar|\btmj\b|\bliver\b|"
