@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from enhancement.dicom.diffusion import DiffusionSeries
 from enhancement.dicom.headers import items, seconds_of_day, text
 from enhancement.dicom.series import SeriesVolume, SourceSlice
-from enhancement.errors import DiffusionInputError
+from enhancement.errors import DiffusionInputError, RegistrationFailed
 from enhancement.imaging.adc import air_noise, fit_adc
 from enhancement.imaging.adc_choice import ComputedMap, choose_adc
 from enhancement.imaging.registration import align_diffusion
@@ -52,8 +52,8 @@ def study_adc(diffusion: DiffusionSeries | None, scanners: SeriesVolume | None) 
     if diffusion is not None:
         try:
             computed = _computed(diffusion)
-        except DiffusionInputError as error:
-            notes.append(error.message)
+        except (DiffusionInputError, RegistrationFailed) as error:  # the study goes on without it, and says so
+            notes.append(f"no ADC was computed: {error.message}")
     if diffusion is None or computed is None:
         sources: dict[str, SeriesVolume | DiffusionSeries] = {} if scanners is None else {"ADC": scanners}
         return StudyAdc(None if scanners is None else scanners.image, None, False, sources, tuple(notes))

@@ -12,6 +12,7 @@ from pydicom.sequence import Sequence
 
 from enhancement.dicom.adc_map import read_adc
 from enhancement.dicom.diffusion import read_diffusion
+from enhancement.errors import RegistrationFailed
 from enhancement.study_adc import StudyAdc, study_adc
 from unit.series_builder import classic
 
@@ -109,6 +110,18 @@ class TestWhatIsTaken:
         source.ReferencedSOPInstanceUID = TRACE[0].SOPInstanceUID
         found = taken(TRACE, scanners(AcquisitionTime="120000", SourceImageSequence=Sequence([source])))
         assert "another acquisition" not in found.notes[0]
+
+    def test_images_that_cannot_be_aligned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Diffusion is optional: the scanner's map, or none, and the note says why."""
+
+        def fails(images: object) -> None:
+            raise RegistrationFailed("two volumes of a head were to overlap, found none")
+
+        monkeypatch.setattr("enhancement.study_adc.align_diffusion", fails)
+        found = taken(TRACE, scanners())
+        assert list(found.sources) == ["ADC"]
+        assert "no ADC was computed: two volumes" in found.notes[0]
+        assert taken(TRACE, None).adc is None
 
 
 class TestUnit:
