@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class Judged:
         return head | {"values": values}
 
 
+@lru_cache(maxsize=2)  # a study is the other patient of the next one
 def load(number: int, folder: Path | None = None) -> Study:
     """Study n: from a cache of simulated patients where there is one, else simulated now."""
     if folder is not None:
