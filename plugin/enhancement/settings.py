@@ -156,6 +156,9 @@ class GateSettings(_Stage):
         default=Limit(soft=0.9, hard=None), description="The same of FLAIR and ADC, which may be missing"
     )
     atlas_overlap: Limit = Field(default=Limit(soft=0.86, hard=0.8), description="Least Dice with the atlas' brain")
+    overhang: Limit = Field(
+        default=Limit(soft=0.16, hard=0.30), description="Largest share of the brain found that lies outside the atlas'"
+    )
     agreement: Limit = Field(
         default=Limit(soft=2.8, hard=2.1), description="Least ratio of mutual information to that of wrong poses"
     )
@@ -169,7 +172,7 @@ class GateSettings(_Stage):
     identical: Limit = Field(default=Limit(soft=0.999, hard=0.9999), description="Largest correlation of T1 and T1c")
     noise: Limit = Field(default=Limit(soft=0.12, hard=0.25), description="Largest noise, in brain means")
     ghosting: Limit = Field(
-        default=Limit(soft=0.10, hard=0.25), description="Largest ghost, as a share of the picture it repeats"
+        default=Limit(soft=0.12, hard=0.25), description="Largest ghost, as a share of the picture it repeats"
     )
     clipped: Limit = Field(
         default=Limit(soft=0.005, hard=0.05),

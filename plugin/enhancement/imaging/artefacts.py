@@ -40,7 +40,7 @@ def ghosting(array_zyx: Array, brain: Mask) -> float:
 
     The fine structure inside the brain is compared with that of the whole picture at every shift of 14 to 80 mm. A
     ghost is a narrow peak, its height 0.7 to 1 of its strength; folds that run alike over centimetres are broad, and
-    are taken off. Without a ghost it stays under 0.08 (simulated and real studies).
+    are taken off. Without a ghost it stays under 0.09 (simulated and real studies).
 
     Parameters
     ----------

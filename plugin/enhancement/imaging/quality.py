@@ -116,10 +116,14 @@ def _anatomy(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
     template = sitk.GetArrayFromImage(crop_to_network_grid(load_atlas().brain)) > 0
     brain = prepared.brain_zyx
     dice = 2.0 * float((template & brain).sum()) / max(float(template.sum() + brain.sum()), 1.0)
+    outside = float((brain & ~template).sum()) / max(float(brain.sum()), 1.0)
     return [
         Check("BRAIN_SMALL", volume, limits.brain_volume_low_ml, False, "the brain found is small (ml)"),
         Check("BRAIN_LARGE", volume, limits.brain_volume_high_ml, True, "the brain found is large (ml)"),
         Check("ATLAS", dice, limits.atlas_overlap, False, "the brain does not fit the atlas (Dice)"),
+        Check(
+            "OVERHANG", outside, limits.overhang, True, "what was found reaches beyond a brain, as scalp does (share)"
+        ),
     ]
 
 
