@@ -162,10 +162,14 @@ class Orthanc:
         On a machine with thirty programs for two cores, pynetdicom at times sees no answer for good (measured: also
         from a stock Orthanc, and also in two minutes).
         """
-        for _ in range(4):
-            with suppress(NoAnswer):
-                return send(paths, self.dicom_port)
-        send(paths, self.dicom_port)
+        for attempt in range(5):
+            try:
+                send(paths, self.dicom_port)
+            except NoAnswer:
+                if attempt == 4:
+                    raise
+            else:
+                return
 
     def studies(self) -> list[str]:
         return list(self.get("/studies"))
