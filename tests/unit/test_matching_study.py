@@ -57,6 +57,16 @@ class TestWholeStudy:
         assert found.missing == ()
         assert found.decision == "process"
 
+    @pytest.mark.parametrize("keyword", ["ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "Rows"])
+    @pytest.mark.parametrize("slice_number", [0, 1])
+    def test_a_slice_without_geometry_is_no_fault_of_the_others(self, keyword: str, slice_number: int) -> None:
+        """Found by fuzzing: a slice without orientation beside one with it ended the look at its whole study."""
+        parts = study()
+        delattr(parts["t1"][slice_number], keyword)
+        found = match(everything(parts))
+        assert len(found.series) == 5
+        assert found.roles[Role.T1C] == uid(parts["t1c"])
+
     def test_the_order_of_arrival_does_not_matter(self) -> None:
         """Shuffled instances give the same answer, word for word."""
         headers = everything(study())

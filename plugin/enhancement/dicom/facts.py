@@ -87,12 +87,9 @@ class SeriesFacts:
     def orientation_count(self) -> int:
         """Number of plane orientations; planes of one stack differ by no more than rounding."""
         found: list[tuple[float, ...]] = []
-        for frame in self.frames:
-            known = any(
-                max(abs(a - b) for a, b in zip(frame.orientation, other, strict=True)) < 0.02 for other in found
-            )
-            if frame.orientation and not known:
-                found.append(frame.orientation)
+        for orientation in (frame.orientation for frame in self.frames if len(frame.orientation) == 6):
+            if not any(max(abs(a - b) for a, b in zip(orientation, other, strict=True)) < 0.02 for other in found):
+                found.append(orientation)
         return len(found)
 
     @cached_property
