@@ -23,6 +23,7 @@ PAPER_COHORT = 79
 IMAGES = ("T1c", "smoothed T1c", "closed form", "T1c-pro")
 #: What a quick run has the reader read; it saves half of the time.
 READ_QUICKLY = ("T1c", "T1c-pro")
+_INFINITE = 1e307  # JSON has no infinity; `write_json` writes 1e308
 
 
 def comparison_images(case: Case, enhanced: Volume, *, dose_factor: float) -> dict[str, Volume]:
@@ -149,9 +150,12 @@ def readings(records: Iterable[Mapping[str, Any]], image: str) -> list[Reading]:
 
 
 def values(records: Iterable[Mapping[str, Any]], image: str, name: str) -> list[float]:
-    """One measure of one image over the cohort; NaN where a case lacks it."""
+    """One measure of one image over the cohort; NaN where a case lacks it, or where it is not finite.
+
+    The latter is a signal that no dose reaches: the inverted signal equation has no answer, and no mean may have one.
+    """
     rows = [record["images"][image]["measures"].get(name) for record in records]
-    return [float("nan") if value is None else float(value) for value in rows]
+    return [float("nan") if value is None or abs(value) >= _INFINITE else float(value) for value in rows]
 
 
 def _as_json(result: ImageResult) -> dict[str, Any]:
