@@ -17,12 +17,13 @@ from enhancement.imaging.similarity import resample_isotropic
 
 _LATTICE_MM = 6.0
 _SIGMA_MM = 15.0
-_OUTLIERS = (0.4, 2.0)  # of the brain's median: cavities, CSF and vessels shall not pass for a field
+_OUTLIERS = (0.4, 2.0)  # of the brain's median: air, CSF and vessels shall not pass for a field
+_LARGEST_FACTOR = 4.0  # of the field, which goes on far from the brain
 _FAINT = 1e-3  # weight of "no field at all", which wins far from the brain
 
 
 def level_out(image: sitk.Image, brain: sitk.Image, to_image: sitk.Transform | None = None) -> sitk.Image:
-    """Divide a series by the mean of the brain around each point.
+    """Divide a series by a smooth surface through the brain, and then by the mean of the brain around each point.
 
     Parameters
     ----------
@@ -47,15 +48,36 @@ def level_out(image: sitk.Image, brain: sitk.Image, to_image: sitk.Transform | N
     median = float(np.median(values[inside])) if inside.any() else 0.0
     if median <= 0:
         return sitk.Cast(image, sitk.sitkFloat32)
-    values = np.clip(values / median, *_OUTLIERS)
+    ramp = _quadratic(values / median, inside, small)
+    values = values / median / ramp
+    weights = weights * _tissue(values)
     level = float((values * weights).sum() / weights.sum())
-    sums = _blurred(values * weights + level * _FAINT, small)
-    field = sums / _blurred(weights + _FAINT, small) / level
+    local = _blurred(values * weights + level * _FAINT, small) / _blurred(weights + _FAINT, small)
+    field = _image(ramp * local / level, small)
     full = sitk.Resample(field, image, sitk.Transform(), sitk.sitkLinear, 1.0, sitk.sitkFloat32)
-    return sitk.Cast(image, sitk.sitkFloat32) / sitk.Maximum(full, _OUTLIERS[0] / _OUTLIERS[1])
+    return sitk.Cast(image, sitk.sitkFloat32) / full
 
 
-def _blurred(array_zyx: NDArray[np.floating], grid: sitk.Image) -> sitk.Image:
+def _tissue(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    return np.asarray((values > _OUTLIERS[0]) & (values < _OUTLIERS[1]))
+
+
+def _quadratic(values: NDArray[np.floating], inside: NDArray[np.bool_], grid: sitk.Image) -> NDArray[np.float64]:
+    """The smooth part of the field: a local mean alone would flatten a slope too little at the brain's edge."""
+    axes = [(np.arange(n) - n / 2) * s / 100.0 for n, s in zip(inside.shape, grid.GetSpacing()[::-1], strict=True)]
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, y * z, z * x], axis=-1)
+    inside = inside & _tissue(values)
+    factors = np.linalg.lstsq(terms[inside], np.log(values[inside]), rcond=None)[0]
+    bound = np.log(_LARGEST_FACTOR)
+    return np.asarray(np.exp(np.clip(terms @ factors, -bound, bound)))
+
+
+def _blurred(array_zyx: NDArray[np.floating], grid: sitk.Image) -> NDArray[np.float32]:
+    return np.asarray(sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(_image(array_zyx, grid), _SIGMA_MM)))
+
+
+def _image(array_zyx: NDArray[np.floating], grid: sitk.Image) -> sitk.Image:
     image = sitk.GetImageFromArray(array_zyx.astype(np.float32))
     image.CopyInformation(grid)
-    return sitk.SmoothingRecursiveGaussian(image, _SIGMA_MM)
+    return image

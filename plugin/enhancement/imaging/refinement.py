@@ -59,15 +59,16 @@ def refine(
         If hardly any of the brain lies within the moving series.
     """
     window = bounding_window(brain, _WINDOW_MM)
-    fixed, brain = sitk.RegionOfInterest(fixed, *window), sitk.RegionOfInterest(brain, *window)
-    near = _dilated(brain, rim_mm)
-    fixed = level_out(fixed, brain)
+    fixed = resample_isotropic(sitk.RegionOfInterest(fixed, *window), _LEVELS_MM[-1])
+    moving = resample_isotropic(moving, _LEVELS_MM[-1])
+    near = _dilated(sitk.Resample(brain, fixed, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8), rim_mm)
     matrix, offset = linear_parts(start)
     for number, spacing_mm in enumerate(_LEVELS_MM):
-        still = resample_isotropic(fixed, spacing_mm)
-        other = level_out(resample_isotropic(moving, spacing_mm), brain, linear_transform(matrix, offset))
+        pose = linear_transform(matrix, offset)
+        still = level_out(resample_isotropic(fixed, spacing_mm), brain)
+        other = level_out(resample_isotropic(moving, spacing_mm), brain, pose)
         points = _scattered(near, np.random.default_rng(number))
-        information = SmoothInformation.of(still, points, other, of_points(linear_transform(matrix, offset)))
+        information = SmoothInformation.of(still, points, other, of_points(pose))
         if len(information.points) < _LEAST_SEEN * len(points):
             raise RegistrationFailed("two series of one head were to overlap, found none after the search")
         matrix, offset = _climb(information, matrix, offset, freedom)
@@ -128,6 +129,8 @@ def _dilated(brain: sitk.Image, rim_mm: float) -> sitk.Image:
 def _scattered(mask: sitk.Image, rng: np.random.Generator) -> Points:
     """Points anywhere in the voxels of a mask."""
     voxels = mask_points(mask, 0.0)
+    if len(voxels) == 0:
+        raise RegistrationFailed("a brain mask to register was needed, found next to no voxels in it")
     chosen = voxels[rng.integers(0, len(voxels), _POINTS)]
     axes = np.reshape(mask.GetDirection(), (3, 3)) * np.asarray(mask.GetSpacing())
     scattered: Points = chosen + rng.uniform(-0.5, 0.5, chosen.shape) @ axes.T
