@@ -121,15 +121,32 @@ class TestTheButton:
         make_study: MakeStudy,  # noqa: F811
         page: Page,
     ) -> None:
+        """A T1c with a missing slice."""
+        study = make_study()
+        hole = [path for path in study.paths if "T1C" in str(path.parent)][4]
+        manual.send([path for path in study.paths if path != hole])
+        open_study(page, manual, manual.study_id(study.study_instance_uid))
+        page.get_by_text("Enhance contrast", exact=True).click()
+        expect(page.locator("#enhancement-state")).to_contain_text("1 slices are missing", timeout=PATIENCE_MS)
+        expect(page.locator("#enhancement-state")).to_contain_text("Refused")
+        expect(page.locator("#enhancement-advice")).to_be_visible()
+        screenshot(page, "refused")
+
+    def test_an_incomplete_study_shows_what_it_waits_for(
+        self,
+        manual: Orthanc,
+        make_study: MakeStudy,  # noqa: F811
+        page: Page,
+    ) -> None:
         """A study without T1c; its description tries to be markup."""
         study = make_study(roles=("T1", "FLAIR"))
         manual.send(study.paths)
         open_study(page, manual, manual.study_id(study.study_instance_uid))
         page.get_by_text("Enhance contrast", exact=True).click()
         expect(page.locator("#enhancement-state")).to_contain_text("A T1C series is needed", timeout=PATIENCE_MS)
-        expect(page.locator("#enhancement-state")).to_contain_text("Refused")
+        expect(page.locator("#enhancement-state")).to_contain_text("Not complete")
         expect(page.locator("#enhancement-advice")).to_be_visible()
-        screenshot(page, "refused")
+        screenshot(page, "incomplete")
         page.get_by_text("Which series, and why", exact=True).click()
         series = page.locator("#enhancement-series")
         expect(series).to_contain_text("used as T1", timeout=PATIENCE_MS)
