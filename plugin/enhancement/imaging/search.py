@@ -120,7 +120,9 @@ def _find(fixed: sitk.Image, brain: sitk.Image, moving: sitk.Image, starts_of: _
 def _search(rough: Walker, fine: Walker, starts: Iterable[_Pose]) -> _Pose:
     """Score all starts, walk uphill from the best, ever fewer and ever finer; return where the highest one ends."""
     ranked = _ranked((rough.score(start), start) for start in starts)
-    ranked = _ranked(rough.climb(start, _WIDE_STEPS) for _, start in _apart(ranked, _WALKED_STARTS))
+    # Where a field of view ends in the head, many turns at one wrong place may outscore the only start near the truth.
+    chosen = _ranked([*_apart(ranked, _WALKED_STARTS), *_best_at_each_place(ranked)])
+    ranked = _ranked(rough.climb(start, _WIDE_STEPS) for _, start in _apart(chosen, len(chosen)))
     # Blurred heads can lie better in a wrong pose than in the right one, so the finer level chooses among all that
     # were reached, and the scanner's own coordinates, which are nearly always near, are among them whatever was.
     reached = [*(pose for _, pose in _apart(ranked, _WALKED_STARTS)), np.zeros(6)]
@@ -148,6 +150,14 @@ def _apart(ranked: Sequence[_Scored], count: int) -> list[_Scored]:
         if len(kept) == count:
             break
     return kept
+
+
+def _best_at_each_place(ranked: Sequence[_Scored]) -> list[_Scored]:
+    """Of the poses that share a translation, the one with the best turn."""
+    best: dict[tuple[float, ...], _Scored] = {}
+    for score, pose in ranked:
+        best.setdefault(tuple(pose[3:].round(3)), (score, pose))
+    return list(best.values())
 
 
 def _rigid_starts(moving: sitk.Image, center: Vector) -> list[_Pose]:
