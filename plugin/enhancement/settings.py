@@ -160,7 +160,7 @@ class GateSettings(_Stage):
         default=Limit(soft=0.16, hard=0.30), description="Largest share of the brain found that lies outside the atlas'"
     )
     agreement: Limit = Field(
-        default=Limit(soft=4.0, hard=3.0), description="Least ratio of mutual information to that of wrong poses"
+        default=Limit(soft=2.8, hard=2.1), description="Least ratio of mutual information to that of wrong poses"
     )
     place: Limit = Field(
         default=Limit(soft=1.0, hard=1.1),
