@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from enhancement.errors import RegistrationFailed
+from enhancement.imaging.receive_field import level_out
 from enhancement.imaging.similarity import Similarity, head_points, mask_points, resample_isotropic
 from enhancement.imaging.transforms import Vector, rotation_about, rotation_matrix
 
@@ -109,7 +110,9 @@ def coarse_brain(brain: sitk.Image, coarse: sitk.Image) -> tuple[sitk.Image, Vec
 
 
 def _find(fixed: sitk.Image, brain: sitk.Image, moving: sitk.Image, starts_of: _Starts) -> sitk.AffineTransform:
-    still, other = resample_isotropic(fixed, COARSE_MM), resample_isotropic(moving, COARSE_MM)
+    # Unlevelled, the slopes of two receive fields agree in any pose, and wrong ones outscore the true one.
+    still, other = level_out(resample_isotropic(fixed, COARSE_MM), brain), resample_isotropic(moving, COARSE_MM)
+    other = level_out(other, sitk.OtsuThreshold(other, 0, 1, 64))
     around, center = coarse_brain(brain, still)
     rough = Walker(Similarity.of(_blurred(still), mask_points(around, _ROUGH_MM), _blurred(other)), center)
     fine = Walker(Similarity.of(still, mask_points(around, COARSE_MM), other), center)
