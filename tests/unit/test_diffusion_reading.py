@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydicom.sequence import Sequence
 
 from enhancement.dicom.adc_map import adc_factor, read_adc
 from enhancement.dicom.diffusion import read_diffusion
+from enhancement.dicom.private_tags import PrivateBlocks, private_b_value
 from enhancement.errors import DiffusionInputError, InputError
 from unit.series_builder import classic, enhanced, ramp
 
@@ -167,6 +169,7 @@ class TestPrivateBValues:
             ("SIEMENS", 0x0019, "SIEMENS MR HEADER", 0x0C, "IS", 0, 1000),
             ("Philips Medical Systems", 0x2001, "Philips Imaging DD 001", 0x03, "FL", 0.0, 1000.0),
             ("UIH", 0x0065, "Image Private Header", 0x09, "FD", 1.25, 1000.0),
+            ("HITACHI", 0x0029, "MMCPrivate", 0x30, "FD", 0.0, 1000.0),
         ],
     )
     def test_every_vendor(
@@ -181,6 +184,28 @@ class TestPrivateBValues:
                 ds.private_block(group, creator, create=True).add_new(element, vr, b)
             series += instances
         assert read_diffusion(series).b_values == (0.0, 1000.0)
+
+    @pytest.mark.parametrize(
+        ("manufacturer", "tag", "packed", "b"),
+        [
+            ("Philips Medical Systems", 0x20011003, "<f", 1000.0),
+            ("UIH", 0x00651009, "<d", 500.0),
+            ("Hitachi Medical Corporation", 0x00291030, "<d", 1000.0),
+            ("Hitachi Medical Corporation", 0x00291030, "", 1000.0),
+        ],
+    )
+    def test_bytes_without_a_creator(self, manufacturer: str, tag: int, packed: str, b: float) -> None:
+        """Anonymised: floats whose bytes happen to be ASCII, and text, are both read."""
+        series = volume(900, None, Manufacturer=manufacturer)
+        for ds in (heavy := volume(300, None, Manufacturer=manufacturer)):
+            ds.add_new(tag, "UN", struct.pack(packed, b) if packed else b"1000")
+        assert read_diffusion(series + heavy).b_values == (0.0, b)
+
+    def test_group_29_of_another_maker_is_no_b_value(self) -> None:
+        """Siemens and others keep other things at (0029,1030)."""
+        header = volume(900, None, Manufacturer="")[0]
+        header.add_new(0x00291030, "UN", b"1000")
+        assert private_b_value(PrivateBlocks(header)) is None
 
     def test_canon_writes_it_into_a_comment(self) -> None:
         """b=1000(x,y,z)."""

@@ -81,12 +81,13 @@ class PrivateBlocks:
 
 
 def _unpacked(raw: bytes, packed: str) -> tuple[float, ...]:
-    try:
-        return as_numbers([part for part in raw.decode("ascii").strip(" \0").split("\\") if part])
-    except ValueError:
-        size = struct.calcsize(packed)
-        count = len(raw) // size
-        return as_numbers(list(struct.unpack(f"<{count}{packed}", raw[: count * size])))
+    # Bytes of floats may be ASCII too: 1000.0 in four of them is "zD". What does not read as numbers is no text.
+    text_parts = [part for part in raw.decode("latin-1").strip(" \0").split("\\") if part]
+    if found := as_numbers(text_parts):
+        return found
+    size = struct.calcsize(packed)
+    count = len(raw) // size
+    return as_numbers(list(struct.unpack(f"<{count}{packed}", raw[: count * size])))
 
 
 def _plausible(b_values: tuple[float, ...]) -> float | None:
@@ -125,6 +126,13 @@ def _canon_b_value(private: PrivateBlocks) -> float | None:
     return _plausible((float(comment.group(1)),)) if comment else None
 
 
+def _hitachi_b_value(private: PrivateBlocks) -> float | None:
+    # Other makers keep other things in this group, so without a creator the place alone says nothing.
+    if 0x0029 not in private.groups and vendor_of(private.ds) != "hitachi":
+        return None
+    return _plausible(private.numbers(0x0029, "MMCPrivate", 0x30))
+
+
 def vendor_of(ds: Dataset) -> str:
     """One word for the maker: ge, siemens, philips, uih, canon, hitachi, or "" for any other."""
     maker = text(ds, "Manufacturer").casefold()
@@ -147,6 +155,7 @@ _READERS = {
     "philips": _philips_b_value,
     "uih": _uih_b_value,
     "canon": _canon_b_value,
+    "hitachi": _hitachi_b_value,
 }
 
 
