@@ -14,12 +14,13 @@ from rich.table import Table
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
 
-from evaluation.gate import run  # noqa: E402
+from evaluation.gate import FIRST_SEED, run  # noqa: E402
 
 
 def main(
     cases: Annotated[int, typer.Option(min=1, help="Good studies, and as many failures")] = 60,
     patients: Annotated[Path | None, typer.Option(exists=True, help="Cache of simulated patients")] = None,
+    seed: Annotated[int, typer.Option(help="Of the first patient, and of what is done to it")] = FIRST_SEED,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="One JSON object a study; a file that is there is gone on with"),
@@ -32,7 +33,7 @@ def main(
     console = Console(stderr=True)
     judged = _read(output)
     done = frozenset((one["number"], one["failure"]) for one in judged)
-    for one in run(cases, folder=patients, done=done):
+    for one in run(cases, folder=patients, done=done, first_seed=seed):
         record = one.record()
         judged.append(record)
         console.print(f"{one.number} {one.failure or 'good'}: {one.verdict} {', '.join(one.codes)}", highlight=False)

@@ -70,14 +70,14 @@ class Judged:
 
 
 @lru_cache(maxsize=2)  # a study is the other patient of the next one
-def load(number: int, folder: Path | None = None) -> Study:
+def load(number: int, folder: Path | None = None, first_seed: int = FIRST_SEED) -> Study:
     """Study n: from a cache of simulated patients where there is one, else simulated now."""
     if folder is not None:
         seeds = cache.seeds_in(folder)
         found = cache.read(folder, seeds[number % len(seeds)])
         volumes = {name: np.asarray(found.volumes[cache.CHANNELS.index(name)], np.float32) for name in _NAMES}
         return Study(**volumes, brain=np.asarray(found.masks[2]) > 0)
-    patient = simulate_patient(FIRST_SEED + number)
+    patient = simulate_patient(first_seed + number)
     return Study(**{name: getattr(patient, name) for name in _NAMES}, brain=patient.brain_imperfect)
 
 
@@ -115,6 +115,7 @@ def run(
     folder: Path | None = None,
     limits: GateSettings | None = None,
     done: frozenset[tuple[int, str]] = frozenset(),
+    first_seed: int = FIRST_SEED,
 ) -> Iterator[Judged]:
     """Judge `cases` good studies and as many failures, kind by kind in turn.
 
@@ -125,6 +126,8 @@ def run(
     limits : GateSettings, optional
     done : set of (number, failure)
         Judged in a run before, and left out of this one.
+    first_seed : int
+        Of the patients, who count up from it, and of what is done to them.
     """
     limits = limits or GateSettings()
     kinds = list(FAILURES)
@@ -133,11 +136,11 @@ def run(
         wanted = [failure for failure in ("", kind) if (number, failure) not in done]
         if not wanted:
             continue
-        study = load(number, folder)
+        study = load(number, folder, first_seed)
         for failure in wanted:
             if failure:
-                rng = np.random.default_rng([FIRST_SEED, number])
-                other = load((number or cases) - 1, folder) if failure in _NEED_ANOTHER else study
+                rng = np.random.default_rng([first_seed, number])
+                other = load((number or cases) - 1, folder, first_seed) if failure in _NEED_ANOTHER else study
                 yield judge(number, failure, FAILURES[failure](study, other, rng), limits)
             else:
                 yield judge(number, "", study, limits)
