@@ -233,6 +233,27 @@ class TestStudy:
         server.start()
         assert _one_result(server, study, study_id)["origin"] == "reconcile"
 
+    def test_still_arriving_when_a_new_ledger_lists_the_studies(
+        self, start_orthanc: Start, make_study: MakeStudy
+    ) -> None:
+        """A slow sender is in the middle of it: the study is not taken for one that lacks its T1c."""
+        study = make_study()
+        before = start_orthanc({"Plugins": []}, begin=False)
+        before.start(wait=False)
+        before.wait(lambda: before.get("/system"), 60, "Orthanc without the plugin")
+        before.send(study.paths[:1])
+        before.stop()
+        server = start_orthanc({**SOON, "StableAge": 4}, storage=before.storage)
+        # Listed studies are looked at nine seconds after the list, when nothing but a part of the T1 is there.
+        for path in study.paths[1:10]:
+            server.send([path])
+            time.sleep(1.6)
+        server.send(study.paths[10:])
+        study_id = server.study_id(study.study_instance_uid)
+        _one_result(server, study, study_id)
+        assert [job["state"] for job in server.jobs(study_id)] == ["STORED"]
+        assert server.get("/enhancement/incomplete")["studies"] == []
+
 
 class TestClock:
     def test_stepped_back_while_a_job_runs(self, start_orthanc: Start, make_study: MakeStudy, tmp_path: Path) -> None:

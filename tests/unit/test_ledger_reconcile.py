@@ -49,6 +49,9 @@ class Archive:
     def has_study(self, study_id: str) -> bool:
         return study_id in self.stamps
 
+    def updated_at(self, study_id: str) -> float | None:
+        return self.stamps[study_id]
+
 
 class Site:
     """A bench, its archive, and a reconciler that can be restarted."""
@@ -186,6 +189,20 @@ class TestRestart:
         assert site.report.listed
         site.bench.advance(SETTLE_S + 1.0)
         assert site.waiting() == found
+
+    @pytest.mark.parametrize(
+        ("ago_s", "wait_s"),
+        [(0.0, SETTLE_S), (30.0, SETTLE_S - 30.0), (SETTLE_S, 0.0), (1e6, 0.0), (-5.0, SETTLE_S), (-86400.0, 0.0)],
+    )
+    def test_how_long_until_a_study_has_settled(self, site: Site, ago_s: float, wait_s: float) -> None:
+        """As long as it may still be arriving; another machine's clock is a little ahead, or ours was set back."""
+        site.archive.receive("study", at=site.bench.wall() - ago_s)
+        assert site.reconciler.settles_in("study") == pytest.approx(wait_s)
+
+    def test_archive_that_does_not_say_when_a_study_changed(self, site: Site) -> None:
+        """It is looked at as soon as it is due."""
+        site.archive.receive("study")
+        assert site.reconciler.settles_in("study") == 0.0
 
     def test_lost_ledger(self, site: Site) -> None:
         """Its file was deleted: the recent studies are looked at again."""

@@ -101,7 +101,7 @@ class Component:
         self._metrics = Metrics(host.metric, self._ledger, self.health)
         engines = [Engine(self._settings, root, device, self.health) for device in self._settings.model.devices]
         self._workers = [self._worker(engine) for engine in engines]
-        self._intake = Intake(self._ledger, self._archive, engines[0], self._settings, self._reconciler.look_begins)
+        self._intake = Intake(self._ledger, self._archive, engines[0], self._settings, self._reconciler)
         operations = Operations(
             settings=self._settings,
             ledger=self._ledger,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from pydicom.dataset import Dataset
@@ -25,6 +25,7 @@ from enhancement.errors import ArchiveError, EnhancementError, InputError, Ledge
 from enhancement.service.engine import Engine
 from enhancement.service.fingerprint import INPUT_ROLES, fingerprint, settings_that_matter
 from enhancement.service.ledger import Ledger
+from enhancement.service.reconcile import ORIGIN
 from enhancement.service.states import Arrival, Code, JobRow, Priority, State
 from enhancement.settings import Role, Settings
 
@@ -47,6 +48,18 @@ class Study:
     urgent: bool
 
 
+class Arrivals(Protocol):
+    """What the look needs of the archive's log of changes (`reconcile.Reconciler`)."""
+
+    def look_begins(self, study_id: str) -> None:
+        """Told of a study before it is read, so that its changes up to now need no further look."""
+        ...
+
+    def settles_in(self, study_id: str) -> float:
+        """Seconds until the study has had its stable event; 0 if it had."""
+        ...
+
+
 def is_own(header: Dataset) -> bool:
     """Whether this software made the instance; read from what only we write, never from a description."""
     return any(
@@ -56,13 +69,7 @@ def is_own(header: Dataset) -> bool:
 
 
 class Intake:
-    """Works off the ledger's arrivals.
-
-    Parameters
-    ----------
-    look_begins : callable
-        Told of a study before it is read; reconciling then knows which of its changes need no further look.
-    """
+    """Works off the ledger's arrivals."""
 
     def __init__(
         self,
@@ -70,13 +77,13 @@ class Intake:
         archive: OrthancArchive,
         engine: Engine,
         settings: Settings,
-        look_begins: Callable[[str], None],
+        arrivals: Arrivals,
     ) -> None:
         self._ledger = ledger
         self._archive = archive
         self._engine = engine
         self._settings = settings
-        self._look_begins = look_begins
+        self._arrivals = arrivals
         # Of every study looked at: a digest of its foreign instances. Our own result makes the study stable again;
         # this spares reading all of its headers once more.
         self._seen: dict[str, str] = {}
@@ -125,7 +132,10 @@ class Intake:
         )
 
     def _look(self, arrival: Arrival) -> bool:
-        self._look_begins(arrival.study_id)
+        if arrival.origin == ORIGIN and (wait_s := self._arrivals.settles_in(arrival.study_id)) > 0.0:
+            self._ledger.inbox.postpone(arrival, wait_s)
+            return False
+        self._arrivals.look_begins(arrival.study_id)
         began = time.time()
         recipe = self._engine.manifest().recipe
         seen = self._digest_of_foreign(arrival.study_id)

@@ -24,6 +24,9 @@ from enhancement.service.states import Priority, State
 
 log = structlog.get_logger("enhancement.ledger")
 
+# Of a study that no stable event brought up.
+ORIGIN = "reconcile"
+
 _PAGE = 1000
 _SAMPLES = 2048
 
@@ -67,6 +70,10 @@ class Store(Protocol):
 
     def has_study(self, study_id: str) -> bool:
         """Whether the study is still there."""
+        ...
+
+    def updated_at(self, study_id: str) -> float | None:
+        """When this study last changed (seconds since 1970), where the archive knows."""
         ...
 
 
@@ -146,7 +153,7 @@ class Reconciler:
         # A study that changed after the horizon may still be arriving; those later changes will bring it up again.
         quiet = [study_id for study_id, last in touched.items() if last <= horizon and not self._seen(study_id, last)]
         for study_id in quiet:
-            self._ledger.inbox.notice(study_id, origin="reconcile")
+            self._ledger.inbox.notice(study_id, origin=ORIGIN)
         self._ledger.marks.set_last_change(self._ledger.instance, horizon)
         self._forget_looks(horizon)
         return Reconciliation(tuple(quiet))
@@ -156,6 +163,19 @@ class Reconciler:
         sequence = self._store.last_change()
         with self._lock:
             self._looked[study_id] = sequence
+
+    def settles_in(self, study_id: str) -> float:
+        """Seconds until this study has had its stable event; 0 if it had, or if nobody can tell.
+
+        The list of studies does not say which of them are still arriving; of one that is, a look would only find
+        that something is missing.
+        """
+        updated_at = self._store.updated_at(study_id)
+        if updated_at is None:
+            return 0.0
+        left = updated_at + self._settle_s - self._clock()
+        # A change far in the future is a clock that was set back, and says nothing.
+        return min(left, self._settle_s) if 0.0 < left < 2.0 * self._settle_s else 0.0
 
     def _settled(self, mark: int, newest: int) -> int:
         """The newest change that is older than `settle_s`."""
@@ -185,7 +205,7 @@ class Reconciler:
         for stamp in self._store.studies():
             if stamp.updated_at is None or stamp.updated_at >= oldest:
                 self._ledger.inbox.notice(
-                    stamp.study_id, priority=Priority.BACKFILL, origin="reconcile", delay_s=self._settle_s
+                    stamp.study_id, priority=Priority.BACKFILL, origin=ORIGIN, delay_s=self._settle_s
                 )
                 noticed.append(stamp.study_id)
         return noticed

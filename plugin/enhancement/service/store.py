@@ -54,6 +54,9 @@ class OrthancStore:
     def has_study(self, study_id: str) -> bool:
         return self._archive.exists(f"/studies/{study_id}")
 
+    def updated_at(self, study_id: str) -> float | None:
+        return _seconds(self._archive.json(f"/studies/{study_id}").get("LastUpdate"))
+
     def _parent_of_instance(self, change: Change) -> str | None:
         if change.resource_id not in self._series_of_instance:
             self._fetch_page(change.sequence - 1)
