@@ -48,7 +48,7 @@ class Case:
     targets : {k: (z, y, x)}
         Noise-free T1c at k times the dose, in units of the T1c; 0 is without agent. Empty in real cases.
     focal : (z, y, x), optional
-        Noise-free T1c where what enhances has four times the dose and calm brain its own: what t1c-pro is trained for.
+        Noise-free T1c where diseased tissue has four times the dose and all else its own: what t1c-pro is trained for.
     facts : mapping
         JSON-ready: seed, protocol.
     """
@@ -134,7 +134,7 @@ def from_patient(patient: SimulatedPatient) -> Case:
         enhancing=patient.concentration_mm > _ENHANCING_MM,
         known=dilate(labels == Label.PLEXUS, 2.0, (1.0, 1.0, 1.0)),
         targets={0.0: patient.t1_clean, **{float(k): volume for k, volume in patient.t1c_k.items()}},
-        focal=focal_target(patient.t1c_k[1.0], patient.t1_clean, labels, patient.brain),
+        focal=focal_target(patient.t1c_k[1.0], patient.t1_clean, labels, patient.brain, disease_only=True),
         facts={"seed": patient.meta["seed"], "protocol": patient.meta["protocol"], "lesions": patient.meta["lesions"]},
     )
 

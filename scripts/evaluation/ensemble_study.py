@@ -50,7 +50,7 @@ def run_ensemble(
             made = enhancer(case)
             found = measure(case, made.image, dose_factor=enhancer.dose_factor).flat()
             row = {name: found.get(name, float("nan")) for name in _KEPT} | {"seconds": made.seconds}
-            truth = case.reference(enhancer.dose_factor)
+            truth = case.focal  # the physical image lifts the whole brain, which would hide what is false
             if made.predictions > 1 and truth is not None:
                 wrong = false_enhancement(case, made.image, truth)
                 quiet = case.brain & ~case.enhancing if case.enhancing is not None else case.brain

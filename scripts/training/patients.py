@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 # Codes of `simulation.layers.Label`, which a folder of real studies uses too: 1 necrosis, 5 and 6 lesions that do not
-# enhance, 9 white-matter disease, 10 cavities.
-ENHANCING, OTHER_LESIONS = 3, (1, 5, 6, 9, 10)
+# enhance, 9 white-matter disease, 10 cavities; 4, 7 and 8 vessels, dura and plexus.
+ENHANCING, OTHER_LESIONS, NORMAL_UPTAKE = 3, (1, 5, 6, 9, 10), (4, 7, 8)
+#: Against up to 3 for a lesion: the odds at which a small blob is taken for one. At 0 any would be.
+_NORMAL_UPTAKE_WEIGHT = 1.0
 #: Sides of the reference lesion volume, in voxels (10 mm sphere): smaller ones weigh more, larger ones less.
 _REFERENCE_VOXELS = 523.0
 
@@ -88,7 +90,7 @@ def pack(
     masks : {name: (z, y, x)}
         "brain", and where there is one "brain_imperfect"; statistics are taken within each.
     labels : (z, y, x), optional
-        3 enhancing lesion; 1, 5, 6, 9 and 10 other lesions.
+        3 enhancing lesion; 1, 5, 6, 9 and 10 other lesions; 4, 7 and 8 normal structures that enhance.
     units : {name: name}, optional
         Volumes that share the unit of another one, such as a target in its input's: they are divided by its mean.
     """
@@ -164,9 +166,12 @@ def lesion_weight(labels: NDArray[np.integer]) -> tuple[NDArray[np.float16], tup
 
     An enhancing lesion and a rim of one voxel weigh (reference volume / volume) ** (1/3), within [0.5, 3], so that a
     2 mm metastasis is not drowned by a glioma; a lesion that doesn't enhance weighs 0.5: it must stay as it is.
+    Vessels, dura and plexus, which look like lesions, weigh 1 with a rim of one voxel.
     """
     weight = np.zeros(labels.shape, dtype=np.float16)
     weight[np.isin(labels, OTHER_LESIONS)] = 0.5
+    normal = ndimage.binary_dilation(np.isin(labels, NORMAL_UPTAKE))
+    weight[normal & (weight == 0)] = _NORMAL_UPTAKE_WEIGHT
     components, count = ndimage.label(labels == ENHANCING, structure=np.ones((3, 3, 3)))
     centres = []
     for index, box in enumerate(ndimage.find_objects(components), start=1):

@@ -138,7 +138,7 @@ T1C_PRO = Recipe(
         Channel(role="ADC", limits=(-3.0, 6.0), required=False, dropout=0.25),
         Channel(role="T1C", limits=WIDE),
     ),
-    doses=Doses(target_volume="t1c_focal"),
+    doses=Doses(target_volume="t1c_disease"),
     loss=LossWeights(l1=1.0, mse=20.0, gradient=0.5, lesion=0.2),
     augmentation=Augmentation(
         bias_field=0.08,

@@ -44,15 +44,18 @@ class TestPatients:
         assert not patients[0].read("t2", WHOLE).any()
 
     def test_small_lesions_weigh_more(self):
-        """2 mm beside 6 mm; a lesion that does not enhance weighs, too; elsewhere nothing does."""
+        """2 mm beside 6 mm; lesions that do not enhance and vessels weigh, too; elsewhere nothing does."""
         labels = np.zeros((40, 40, 40), np.uint8)
         labels[5:7, 5:7, 5:7] = 3
         labels[20:34, 20:34, 20:34] = 3
         labels[5:8, 30:33, 5:8] = 6
+        labels[10:30, 8, 8] = 4
         weight, centres = lesion_weight(labels)
         assert weight[5, 5, 5] == 3
         assert weight[25, 25, 25] < 1
         assert weight[6, 31, 6] == 0.5
+        assert weight[20, 8, 8] == weight[20, 8, 9] == 1
+        assert weight[20, 8, 10] == 0
         assert weight[0, 0, 0] == 0
         assert len(centres) == 2
         assert all(labels[centre] == 3 for centre in centres)

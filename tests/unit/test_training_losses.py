@@ -76,14 +76,15 @@ class TestTerms:
 class TestFocalTarget:
     """Four times the dose where something enhances, calm brain as it was."""
 
-    def scene(self, enhancement):
+    def scene(self, enhancement, *, disease_only=False):
         rng = np.random.default_rng(0)
         none = rng.normal(300, 10, (20, 20, 20)).astype(np.float32)
         labels = np.zeros(none.shape, np.uint8)
         labels[5:9, 5:9, 5:9] = 3
+        labels[15:17, 15:17] = 4
         brain = np.ones(none.shape, bool)
-        full = 1.05 * none + enhancement * (labels == 3)
-        return focal_target(full, none, labels, brain), full, labels
+        full = 1.05 * none + enhancement * (labels > 0)
+        return focal_target(full, none, labels, brain, disease_only=disease_only), full, labels
 
     def test_calm_brain_stays(self):
         """Also where the agent lifts all of it by 5 %."""
@@ -96,6 +97,15 @@ class TestFocalTarget:
         target, full, labels = self.scene(added * 315)
         gained = (target - full + added * 315)[labels == 3].mean() / 315
         assert gained == pytest.approx(expected, abs=0.04)
+        assert (target - full)[labels == 4].mean() == pytest.approx((target - full)[labels == 3].mean(), rel=0.02)
+
+    def test_disease_only(self):
+        """A lesion gains as before, and so does its soft edge; a vessel stays as it was acquired."""
+        everything, full, labels = self.scene(100)
+        target, _, _ = self.scene(100, disease_only=True)
+        np.testing.assert_array_equal(target[labels == 3], everything[labels == 3])
+        np.testing.assert_array_equal(target[4, 5:9, 5:9], everything[4, 5:9, 5:9])
+        np.testing.assert_array_equal(target[labels == 4], full[labels == 4])
 
 
 class TestGainHead:
