@@ -60,7 +60,8 @@ class SimulatedHead:
     image : (112, 128, 112) float32
         2 mm voxels, arbitrary units, 0 where the field of view ends.
     brain : (112, 128, 112) bool
-        True mask: parenchyma with its inner and sulcal CSF, as in the ICBM brain mask.
+        True mask: parenchyma with its inner and sulcal CSF, as in the ICBM brain mask; what the field of view cuts off
+        is not in it.
     contrast
         ``random``, ``t1``, ``t1c``, ``flair``, ``t2`` or ``b0``.
     """
@@ -89,7 +90,7 @@ def _canonical() -> tuple[Volume, Volume, Volume, Volume, Coordinates]:
 
 def draw_contrast(rng: np.random.Generator) -> tuple[str, NDArray[np.float32]]:
     """Name of a contrast and the grey value of every class (brain mean about 1)."""
-    name = str(rng.choice(("random", "t1", "t1c", "flair", "t2", "b0"), p=(0.3, 0.2, 0.22, 0.12, 0.08, 0.08)))
+    name = str(rng.choice(("random", "t1", "t1c", "flair", "t2", "b0"), p=(0.26, 0.18, 0.18, 0.12, 0.12, 0.14)))
     values = _random_values(rng) if name == "random" else _physics_values(rng, name)
     spread = np.exp(rng.normal(0, 0.12, len(values)))
     values = values * spread
@@ -165,7 +166,8 @@ def simulate_head(seed: int) -> SimulatedHead:
     image = values[codes] * texture
     warped, mask = _pose(rng, image, brain.astype(np.float32))
     truth = mask >= 0.5
-    return SimulatedHead(_acquire(rng, warped, truth), truth, contrast)
+    acquired, view = _acquire(rng, warped, truth)
+    return SimulatedHead(acquired, truth & view, contrast)
 
 
 def _pose(rng: np.random.Generator, image: Volume, mask: Volume) -> tuple[Volume, Volume]:
@@ -181,8 +183,8 @@ def _pose(rng: np.random.Generator, image: Volume, mask: Volume) -> tuple[Volume
     return warped[0], warped[1]
 
 
-def _acquire(rng: np.random.Generator, image: Volume, brain: NDArray[np.bool_]) -> Volume:
-    """Slices, blur, receive field, noise, ghosts, ended field of view, and heads that come stripped."""
+def _acquire(rng: np.random.Generator, image: Volume, brain: NDArray[np.bool_]) -> tuple[Volume, NDArray[np.bool_]]:
+    """Slices, blur, receive field, noise, ghosts, and heads that come stripped; and the field of view."""
     if rng.random() < 0.05:
         image = image * brain
     thickness = [2.0, 2.0, 2.0]
@@ -198,12 +200,13 @@ def _acquire(rng: np.random.Generator, image: Volume, brain: NDArray[np.bool_]) 
     level = np.float32(np.exp(rng.uniform(np.log(0.005), np.log(0.12))) * out[brain].mean())
     real, imaginary = (rng.standard_normal(out.shape, dtype=np.float32) * level for _ in range(2))
     out = np.hypot(out + real, imaginary)
-    return np.asarray(_field_of_view(rng, out, brain), np.float32)
+    view = _field_of_view(rng, brain)
+    return np.where(view, out, 0).astype(np.float32), view
 
 
-def _field_of_view(rng: np.random.Generator, image: Volume, brain: NDArray[np.bool_]) -> Volume:
+def _field_of_view(rng: np.random.Generator, brain: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """End the image somewhere in the neck or face, rarely through the brain (at most 12 mm of it)."""
-    out = image
+    view = np.ones(brain.shape, bool)
     for axis in range(3):
         inside = np.nonzero(brain.any(tuple(a for a in range(3) if a != axis)))[0]
         for side, probability in ((0, 0.6 if axis == 0 else 0.25), (1, 0.2)):
@@ -212,9 +215,8 @@ def _field_of_view(rng: np.random.Generator, image: Volume, brain: NDArray[np.bo
             gap = int(rng.integers(-6, 1)) if axis == 0 and rng.random() < 0.25 else int(rng.integers(1, 30))
             cut = [slice(None)] * 3
             cut[axis] = slice(0, max(inside[0] - gap, 0)) if side == 0 else slice(inside[-1] + 1 + gap, None)
-            out = out.copy()
-            out[tuple(cut)] = 0
-    return out
+            view[tuple(cut)] = False
+    return view
 
 
 def write_heads(folder: Path, seeds: range) -> Iterator[tuple[int, Path]]:

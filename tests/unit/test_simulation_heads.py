@@ -40,6 +40,13 @@ def test_head_is_a_head(seed):
     assert (head.image >= 0).all()
 
 
+def test_what_the_field_of_view_cuts_off_is_no_brain():
+    """Air beyond the image's end is exactly zero; noise within it is not."""
+    for seed in range(8):
+        head = simulate_head(seed)
+        assert (head.image[head.brain] > 0).mean() > 0.9999
+
+
 def test_same_head_same_bytes():
     first, again = simulate_head(7), simulate_head(7)
     assert first.image.tobytes() == again.image.tobytes()
