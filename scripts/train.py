@@ -5,6 +5,7 @@ Examples
     train.py --preset t1c-pro --simulate 40 --run runs/pro --model model_weights/t1c-pro
     train.py --preset bone-2022 --data /studies --run runs/bone --set channels=16 --set inputs=T1,T1C
     train.py --preset t1c-pro --data cache --run runs/pro --resume
+    train.py --preset t1c-pro --data /studies --run runs/ours --start model_weights/t1c-pro --model model_weights/ours
 """
 
 import sys
@@ -26,7 +27,9 @@ def main(
     simulate: Annotated[int, typer.Option(help="without --data: simulated patients to choose from at a time")] = 20,
     model: Annotated[Path | None, typer.Option(help="model folder to write at the end")] = None,
     fold: Annotated[int | None, typer.Option(help="train this fold only")] = None,
-    start: Annotated[Path | None, typer.Option(help="fold folder of another run to start the weights from")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="fold folder of another run, or model folder, to start the weights from")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoint")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, ...")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,

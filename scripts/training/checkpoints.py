@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from enhancement.network.manifest import MANIFEST
+from enhancement.network.weights import load_model
 from training.recipe import Recipe
 
 FILE = "checkpoint.pt"
@@ -59,3 +61,24 @@ def load(folder: Path) -> Checkpoint | None:
     content["recipe"] = Recipe.model_validate_json(content["recipe"])
     content["limits"] = {name: tuple(value) for name, value in content["limits"].items()}
     return Checkpoint(**content)
+
+
+def weights_to_start_from(folder: Path, fold: int) -> tuple[dict[str, Tensor], dict[str, tuple[float, float]]]:
+    """Weights and channel limits to begin a run with: of another run's fold, or of a published model.
+
+    Of a model the same fold is taken, so that the patients left out stay left out; beyond its last, the first.
+
+    Raises
+    ------
+    ValueError
+        Neither a checkpoint nor a model is there.
+    """
+    found = load(folder)
+    if found is not None:
+        return found.weights(), found.limits
+    if not (folder / MANIFEST).exists():
+        raise ValueError(f"no checkpoint and no model in {folder}")
+    model = load_model(folder)
+    network = model.build(fold if fold < len(model.folds) else 0)
+    limits = {channel.role: (channel.z_min, channel.z_max) for channel in model.manifest.inputs}
+    return network.state_dict(), limits

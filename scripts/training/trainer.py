@@ -54,7 +54,7 @@ class Trainer:
     resume : bool
         Go on from the folder's checkpoint, if there is one.
     start : Path, optional
-        Run folder whose weights a fresh run starts from.
+        Fold folder of another run, or model folder, whose weights a fresh run starts from.
 
     Raises
     ------
@@ -85,11 +85,8 @@ class Trainer:
         check_volumes(self.recipe, training)
         self.limits = find_limits(self.recipe, training)
         if start is not None:
-            found = checkpoints.load(start)
-            if found is None:
-                raise ValueError(f"no checkpoint in {start}")
-            self.network.load_state_dict(found.weights())
-            self.limits = found.limits
+            weights, self.limits = checkpoints.weights_to_start_from(start, self.recipe.fold)
+            self.network.load_state_dict(weights)
         if self.recipe.average:
             self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 

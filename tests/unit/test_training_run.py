@@ -163,6 +163,12 @@ class TestSwitches:
             change("bone", [])
 
 
+def test_nothing_to_start_from(source, tmp_path):
+    """Neither a run nor a model."""
+    with pytest.raises(ValueError, match="no checkpoint and no model"):
+        Trainer(tiny_recipe(), source, RunSettings(tmp_path / "run"), start=tmp_path)
+
+
 class TestPublishing:
     """The run's end: a folder that the plugin takes."""
 
@@ -175,6 +181,11 @@ class TestPublishing:
         assert model.digest == manifest.digest
         assert manifest.output.dose_factor == 4
         assert [c.required for c in manifest.inputs] == [True, False, False, True]
+        again = Trainer(
+            tiny_recipe("fold=1", "folds=2"), source, RunSettings(tmp_path / "on"), start=tmp_path / "model"
+        )
+        for name, value in again.network.state_dict().items():
+            torch.testing.assert_close(value, states[1].weights()[name], rtol=1e-3, atol=1e-4)
         prediction = Ensemble(model, mirrorings=1, device="cpu").predict(torch.rand(4, 8, 8, 8).numpy())
         assert prediction.predictions == 2
         card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
