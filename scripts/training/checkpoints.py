@@ -80,5 +80,7 @@ def weights_to_start_from(folder: Path, fold: int) -> tuple[dict[str, Tensor], d
         raise ValueError(f"no checkpoint and no model in {folder}")
     model = load_model(folder)
     network = model.build(fold if fold < len(model.folds) else 0)
-    limits = {channel.role: (channel.z_min, channel.z_max) for channel in model.manifest.inputs}
+    scale = model.manifest.output
+    limits = {"T1C": (scale.z_min, scale.z_max), "target": (scale.z_min, scale.z_max)}
+    limits.update({channel.role: (channel.z_min, channel.z_max) for channel in model.manifest.inputs})
     return network.state_dict(), limits

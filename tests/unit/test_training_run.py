@@ -186,6 +186,7 @@ class TestPublishing:
         )
         for name, value in again.network.state_dict().items():
             torch.testing.assert_close(value, states[1].weights()[name], rtol=1e-3, atol=1e-4)
+        assert again.limits == states[1].limits
         prediction = Ensemble(model, mirrorings=1, device="cpu").predict(torch.rand(4, 8, 8, 8).numpy())
         assert prediction.predictions == 2
         card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
