@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -209,6 +210,32 @@ def test_lies_about_size_cost_no_memory() -> None:
                 ds.NumberOfFrames = 100_000
             _attempt(instances)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GIBIBYTE_IN_KIB
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced", "diffusion", "ADC"])
+def test_a_large_volume_is_held_once(kind: str) -> None:
+    """48 MB of pixels as float32 are twice that; with some slack for headers, nothing else is held beside them."""
+    volume = np.full((96, 512, 512), 800, np.uint16)
+    if kind == "enhanced":
+        instances = [enhanced(volume, list(range(96)))]
+    elif kind == "diffusion":
+        instances = classic("DWI", volume=volume[:48], series_uid="1.2", DiffusionBValue=0.0)
+        instances += classic("DWI", volume=volume[:48], series_uid="1.2", DiffusionBValue=1000.0)
+    else:
+        instances = classic(kind, volume=volume)
+    read = {"diffusion": read_diffusion, "ADC": read_adc}.get(kind, read_series)
+    before = _peak_kib(reset=True)
+    found = read(instances)
+    assert _peak_kib() - before < (2 * volume.nbytes + (10 << 20)) / 1024
+    assert "PixelData" not in (found.slices[0] if kind != "diffusion" else found.slices[0][0]).header
+
+
+def _peak_kib(*, reset: bool = False) -> int:
+    """Largest resident memory of this process since the last reset."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def test_a_deflate_bomb_is_not_unfolded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,23 @@ def refused(series: list[Dataset]) -> str:
     return caught.value.code
 
 
+class TestBlank:
+    def test_what_is_written_to_the_array_is_in_the_image(self) -> None:
+        """One memory for both."""
+        image, voxels = stack_frames(frames_of(classic())).blank()
+        voxels[2, 1, 0] = 7.0
+        assert image[0, 1, 2] == 7.0
+
+    def test_the_array_keeps_the_image(self) -> None:
+        """Else it would be read and written after its memory was given back."""
+        image, voxels = stack_frames(frames_of(classic())).blank()
+        kept = weakref.ref(image)
+        del image
+        assert kept() is not None
+        del voxels
+        assert kept() is None
+
+
 class TestGeometry:
     @pytest.mark.parametrize("name", ORIENTATIONS)
     def test_every_voxel_lies_where_its_header_says(self, name: str) -> None:
@@ -59,8 +77,9 @@ class TestGeometry:
         series = classic(orientation=orientation, spacing_mm=(1.5, 0.9, 2.5), origin=(-50.0, 20.0, 7.0))
         random.Random(1).shuffle(series)
         volume = read_series(series)
+        sent = {ds.SOPInstanceUID: ds for ds in series}
         for k, source in enumerate(volume.slices):
-            ds = source.header
+            ds = sent[source.sop_instance_uid]
             row, column = np.array(orientation[:3]), np.array(orientation[3:])
             expected = np.array(ds.ImagePositionPatient, float) + row * 0.9 * 3 + column * 1.5 * 5
             found = volume.image.TransformIndexToPhysicalPoint((3, 5, k))

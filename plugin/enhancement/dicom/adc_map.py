@@ -6,14 +6,14 @@ Most files name no unit, and those that do may be wrong, so a unit counts only i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 from enhancement.dicom.headers import items, number, text, walk_groups
-from enhancement.dicom.series import SeriesVolume, SourceSlice, read_series
+from enhancement.dicom.series import SeriesVolume, SourceSlice, plan_series, read_volume
 from enhancement.errors import DiffusionInputError
 
 Grid = np.ndarray[Any, np.dtype[np.float32]]
@@ -30,6 +30,7 @@ _UNITS_MM2_S = {
 _TRANSFORMATION = "PixelValueTransformationSequence"
 _EXPONENTS = (0, 3, 5, 6, 9)
 _BRAIN_ADC_MM2_S = (0.4e-3, 1.6e-3)
+_ENOUGH_VOXELS = 4_000_000
 
 
 def read_adc(instances: Sequence[Dataset]) -> SeriesVolume:
@@ -45,14 +46,10 @@ def read_adc(instances: Sequence[Dataset]) -> SeriesVolume:
     InconsistentGeometry, MissingAttribute, UnreadablePixels
         As for `read_series`.
     """
-    volume = read_series(instances)
-    array = sitk.GetArrayFromImage(volume.image)
+    volume, array = read_volume(plan_series(instances))
     factor, note = _adc_unit(volume, array)
-    image = sitk.GetImageFromArray(array * np.float32(factor))
-    image.CopyInformation(volume.image)
-    return SeriesVolume(
-        image, volume.slices, volume.series_instance_uid, volume.series_description, (*volume.notes, note)
-    )
+    array *= np.float32(factor)
+    return replace(volume, notes=(*volume.notes, note))
 
 
 def adc_factor(array: Grid) -> float | None:
@@ -101,6 +98,7 @@ def _named_factors(source: SourceSlice) -> Iterator[float]:
 def _head_median(array: Grid) -> float:
     """Median of the positive voxels in the middle of the picture, where the brain is in any head scan."""
     z, y, x = (slice(size // 4, max(size // 4 + 1, size - size // 4)) for size in array.shape)
-    middle = array[z, y, x]
+    step = max(1, round((array.size / _ENOUGH_VOXELS) ** (1 / 3)))  # a median of a large map needs copies of it
+    middle = array[z, y, x][::step, ::step, ::step]
     positive = middle[middle > 0]
     return float(np.median(positive)) if positive.size else 0.0

@@ -19,9 +19,8 @@ from pydicom.dataset import Dataset
 from enhancement.dicom.frames import Frame, frames_of, normal_of
 from enhancement.dicom.geometry import Stack, series_uid, stack_frames
 from enhancement.dicom.headers import text
-from enhancement.dicom.pixels import read_planes
 from enhancement.dicom.private_tags import philips_scale, vendor_of
-from enhancement.dicom.series import SourceSlice, magnitude, source_slices
+from enhancement.dicom.series import SourceSlice, magnitude, read_stack, source_slices
 from enhancement.errors import DiffusionInputError, InputError
 
 # Below this the diffusion weighting of brain is under 5 %: one b-value, called 0 (IVIM's smallest excepted).
@@ -316,14 +315,20 @@ def _philips_factors(frames: Sequence[Frame], reference: Frame) -> Grid:
 def _combine(shell: Shell, reference: Frame) -> sitk.Image:
     """One image of a shell: the arithmetic mean of b = 0 and trace repeats, the geometric mean of directions."""
     geometric = shell.kind == "directions"
-    total: Grid | None = None
+    total: tuple[sitk.Image, Grid] | None = None
     for stack in shell.stacks:
-        planes = read_planes(stack.frames)
+        image, planes = read_stack(stack)
         planes *= _philips_factors(stack.frames, reference)
         if geometric:  # log of the signal is linear in direction; a zero stays a zero
-            planes = np.log(np.maximum(planes, np.float32(1e-20)))
-        total = planes if total is None else total + planes
+            np.log(np.maximum(planes, np.float32(1e-20), out=planes), out=planes)
+        if total is None:
+            total = image, planes
+        else:
+            np.add(total[1], planes, out=total[1])
     if total is None:
         raise DiffusionInputError("A b-value without a volume.", code="NO_IMAGES")
-    total /= np.float32(len(shell.stacks))
-    return shell.stacks[0].image(np.exp(total) if geometric else total)
+    mean, voxels = total
+    voxels /= np.float32(len(shell.stacks))
+    if geometric:
+        np.exp(voxels, out=voxels)
+    return mean

@@ -48,13 +48,28 @@ class Stack:
             and np.allclose(self.origin, other.origin, atol=0.1 * min(self.spacing_mm))
         )
 
-    def image(self, array_zyx: np.ndarray[Any, np.dtype[np.float32]]) -> sitk.Image:
-        """An image of this grid around an array, (z, y, x)."""
-        image = sitk.GetImageFromArray(array_zyx)
+    def blank(self) -> tuple[sitk.Image, np.ndarray[Any, np.dtype[np.float32]]]:
+        """A float32 image of this grid, and its voxels as an array (z, y, x), to be filled in before the image is used.
+
+        An array that becomes an image is copied, and memory would hold a large volume twice.
+        """
+        image = sitk.Image(self.size, sitk.sitkFloat32)
         image.SetOrigin(self.origin)
         image.SetSpacing(self.spacing_mm)
         image.SetDirection(self.direction)
-        return image
+        return image, np.asarray(_Voxels(image))
+
+
+class _Voxels:
+    """Lends numpy the memory of a new image to write to, and keeps the image while an array needs it.
+
+    SimpleITK's own view is read-only, since images may share voxels, and does not keep the image.
+    """
+
+    def __init__(self, image: sitk.Image) -> None:
+        view = sitk.GetArrayViewFromImage(image)
+        self._image = image
+        self.__array_interface__ = {**view.__array_interface__, "data": (view.ctypes.data, False)}
 
 
 def series_uid(frames: Sequence[Frame]) -> str:

@@ -28,7 +28,26 @@ _LONGEST_SIDE = 8192
 _DECODING = (*UNREADABLE, RuntimeError, MemoryError, ArithmeticError, OSError)
 
 
-def read_planes(frames: Sequence[Frame]) -> FloatArray:
+def check_pixels(frames: Sequence[Frame]) -> None:
+    """Refuse what `read_planes` would not read, before anything is allocated for it.
+
+    Parameters
+    ----------
+    frames : at least one, all of the same rows and columns
+
+    Raises
+    ------
+    UnreadablePixels
+        Absent, truncated or coloured pixels, or a declared size that cannot be true.
+    """
+    rows, columns = frames[0].rows, frames[0].columns
+    if rows * columns * len(frames) > MOST_VOXELS or max(rows, columns) > _LONGEST_SIDE:
+        raise _refused(frames[0], "TOO_LARGE", f"{columns} x {rows} x {len(frames)} voxels are more than is read.")
+    for ds in {id(frame.header): frame.header for frame in frames}.values():
+        _check_pixels(ds)
+
+
+def read_planes(frames: Sequence[Frame], planes: FloatArray) -> None:
     """Decode the given frames of one size into rescaled numbers.
 
     Each frame gets its own rescale slope and intercept (PS3.3 C.7.6.16.2.9): they differ from frame to
@@ -37,22 +56,15 @@ def read_planes(frames: Sequence[Frame]) -> FloatArray:
     Parameters
     ----------
     frames : at least one, all of the same rows and columns
-
-    Returns
-    -------
-    (frame, row, column), float32, in the order of `frames`
+    planes : (frame, row, column)
+        Filled in, in the order of `frames`.
 
     Raises
     ------
     UnreadablePixels
-        Absent, truncated, coloured or undecodable pixels, or a declared size that cannot be true.
+        What cannot be decoded, is of another size than declared, or is no number.
     """
     rows, columns = frames[0].rows, frames[0].columns
-    if rows * columns * len(frames) > MOST_VOXELS or max(rows, columns) > _LONGEST_SIDE:
-        raise _refused(frames[0], "TOO_LARGE", f"{columns} x {rows} x {len(frames)} voxels are more than is read.")
-    for ds in {id(frame.header): frame.header for frame in frames}.values():
-        _check_pixels(ds)
-    planes = np.empty((len(frames), rows, columns), dtype=np.float32)
     decoded: tuple[tuple[int, int | None], np.ndarray[Any, Any]] | None = None
     for index in sorted(range(len(frames)), key=lambda at: (id(frames[at].header), frames[at].frame_number or 0)):
         frame = frames[index]
@@ -67,9 +79,8 @@ def read_planes(frames: Sequence[Frame]) -> FloatArray:
         planes[index] = plane
         planes[index] *= np.float32(frame.slope)
         planes[index] += np.float32(frame.intercept)
-    if not np.isfinite(planes).all():
-        raise _refused(frames[0], "NOT_FINITE", "pixel values are not finite numbers.")
-    return planes
+        if not np.isfinite(planes[index]).all():
+            raise _refused(frame, "NOT_FINITE", "pixel values are not finite numbers.")
 
 
 def _refused(frame: Frame, code: str, what: str) -> UnreadablePixels:

@@ -12,8 +12,10 @@ from pydicom.dataset import Dataset
 from enhancement.dicom.frames import Frame, frames_of
 from enhancement.dicom.geometry import Stack, refuse, stack_frames
 from enhancement.dicom.headers import text
-from enhancement.dicom.pixels import read_planes
+from enhancement.dicom.pixels import FloatArray, check_pixels, read_planes
 from enhancement.errors import InconsistentGeometry, MissingAttribute
+
+_PIXEL_DATA_GROUP = 0x7FE00000
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class SourceSlice:
     """Where one plane of a volume came from.
 
     `frame_number` counts from 1 in a multi-frame object and is None for a single-frame one; a slice of a
-    mosaic names the mosaic.
+    mosaic names the mosaic. `header` is without the pixels.
     """
 
     sop_instance_uid: str
@@ -64,13 +66,33 @@ def read_series(instances: Sequence[Dataset]) -> SeriesVolume:
     UnreadablePixels
         Pixels are absent, truncated or cannot be decoded.
     """
-    stack = plan_series(instances)
-    return SeriesVolume(
-        image=stack.image(read_planes(stack.frames)),
+    return read_volume(plan_series(instances))[0]
+
+
+def read_volume(stack: Stack) -> tuple[SeriesVolume, FloatArray]:
+    """The volume of a planned series, and the array over its voxels, (z, y, x), which may be written to.
+
+    Raises
+    ------
+    UnreadablePixels
+        As in `read_series`.
+    """
+    image, array = read_stack(stack)
+    volume = SeriesVolume(
+        image=image,
         slices=source_slices(stack),
         series_instance_uid=text(stack.frames[0].header, "SeriesInstanceUID"),
         series_description=text(stack.frames[0].header, "SeriesDescription"),
     )
+    return volume, array
+
+
+def read_stack(stack: Stack) -> tuple[sitk.Image, FloatArray]:
+    """The pixels of a stack as an image, and the array over its voxels; else as `read_volume`."""
+    check_pixels(stack.frames)
+    image, array = stack.blank()
+    read_planes(stack.frames, array)
+    return image, array
 
 
 def plan_series(instances: Sequence[Dataset]) -> Stack:
@@ -125,9 +147,11 @@ def why_several(frames: Sequence[Frame]) -> tuple[str, str] | None:
 
 
 def source_slices(stack: Stack) -> tuple[SourceSlice, ...]:
-    """Where the planes of a stack came from, in k order."""
+    """Where the planes of a stack came from, in k order; without the pixels, which would stay in memory with them."""
+    headers = {id(frame.header): frame.header for frame in stack.frames}
+    bare: dict[int, Dataset] = {key: ds[:_PIXEL_DATA_GROUP] for key, ds in headers.items()}
     return tuple(
-        SourceSlice(frame.sop_instance_uid, frame.sop_class_uid, frame.frame_number, frame.header)
+        SourceSlice(frame.sop_instance_uid, frame.sop_class_uid, frame.frame_number, bare[id(frame.header)])
         for frame in stack.frames
     )
 
