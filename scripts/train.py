@@ -1,11 +1,12 @@
-"""Train the networks: the papers' recipe, this project's, or the brain extractor.
+r"""Train the networks: the papers' recipe, this project's, or the brain extractor.
 
 Examples
 --------
     train.py --preset t1c-pro --simulate 40 --run runs/pro --model model_weights/t1c-pro
     train.py --preset bone-2022 --data /studies --run runs/bone --set channels=16 --set inputs=T1,T1C
     train.py --preset t1c-pro --data cache --run runs/pro --resume
-    train.py --preset t1c-pro --data /studies --run runs/ours --start model_weights/t1c-pro --model model_weights/ours
+    train.py --preset t1c-pro --data /studies --run runs/ours --start model_weights/t1c-pro --model model_weights/ours \
+        --set doses.input_volume=t1c_low --set doses.target_volume=t1c
 """
 
 import sys

@@ -20,7 +20,7 @@ from enhancement.network.manifest import (
 )
 from enhancement.network.weights import write_model
 from training.checkpoints import Checkpoint
-from training.recipe import Recipe
+from training.recipe import DISEASE, Recipe
 
 _PLACEHOLDER = Fold(file="fold-0.safetensors", sha256="0" * 64)
 
@@ -147,7 +147,7 @@ Research software. Not a medical device; no reader has judged its images, no pat
 
 ## What it cannot do
 
-{_LIMITS[recipe.task]}
+{_LIMITS[recipe.task].format(normal=_NORMAL_UPTAKE[recipe.doses.target_volume == DISEASE])}
 """
 
 
@@ -156,12 +156,16 @@ _TASKS = {
     "(trained: {input_volume} -> {target_volume}, target normalised by its {normalise_target_by} statistics).",
     "extract": "Finds the brain in a head of any MR contrast, at the resolution of its grid.",
 }
+_NORMAL_UPTAKE = {
+    True: "What is diseased is the network's guess: a small lesion that it takes for a vessel stays as in the T1c, a\n"
+    "  piece of vessel, dura or plexus that it takes for a lesion brightens.",
+    False: "Amplifies vessels, dura, choroid plexus and pituitary as well as lesions.",
+}
 _LIMITS = {
     "enhance": """- It cannot show what the measured T1c doesn't hold: a lesion that took up no agent stays as it is.
 - Trained on simulated patients only, unless the data above say otherwise: anatomy after surgery, haemorrhage,
   children, 7 T, motion and metal are known to it, if at all, in a simplified form.
-- Amplifies vessels, dura, choroid plexus and pituitary as well as lesions, and whatever a misregistration of T1 and T1c
-  makes look like enhancement.
+- {normal} Whatever a misregistration of T1 and T1c makes look like enhancement may brighten, too.
 - Intensities of the result are not a measured concentration.""",
     "extract": """- Trained on simulated heads: large resections, craniectomies, children and heads cut by the
   field of view may fail.

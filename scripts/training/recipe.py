@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 #: z-scores that a T1-weighted volume can take, from air in a sloppy mask to a vessel at four times the dose.
 WIDE = (-3.0, 12.0)
+#: Names of the targets of `simulated.focal_target`: all that enhances, and what is diseased only.
+FOCAL, DISEASE = "t1c_focal", "t1c_disease"
 
 
 class _Part(BaseModel):
@@ -138,7 +140,7 @@ T1C_PRO = Recipe(
         Channel(role="ADC", limits=(-3.0, 6.0), required=False, dropout=0.25),
         Channel(role="T1C", limits=WIDE),
     ),
-    doses=Doses(target_volume="t1c_disease"),
+    doses=Doses(target_volume=DISEASE),
     loss=LossWeights(l1=1.0, mse=20.0, gradient=0.5, lesion=0.2),
     augmentation=Augmentation(
         bias_field=0.08,

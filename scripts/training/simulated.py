@@ -14,12 +14,11 @@ from simulation import cache
 from simulation.layers import Label
 from simulation.patient import simulate_patient
 from training.patients import pack
+from training.recipe import DISEASE, FOCAL
 
 #: Training seeds begin here; those below are left to test cohorts.
 FIRST_SEED = 1_000_000
 _INPUTS = ("t1", "flair", "adc", "t1c", "t1c_low")
-#: Names of the targets of `focal_target`: all that enhances, and what is diseased only.
-FOCAL, DISEASE = "t1c_focal", "t1c_disease"
 #: Labels of normal structures that take up agent.
 PHYSIOLOGICAL = (Label.VESSEL, Label.DURA, Label.PLEXUS)
 _NO_UPTAKE = (Label.OEDEMA, Label.NON_ENHANCING, Label.T1_BRIGHT, Label.WM_DISEASE, Label.CAVITY)
