@@ -57,8 +57,7 @@ def null(output: Output, model: Model = PRO, patients: Patients = 10, folds: Fol
     """False enhancement where nothing may enhance."""
     from evaluation.studies import null_study
 
-    null_study(output, model, patients=patients, folds=folds, mirrorings=mirrorings, kept=keep,
-               report=typer.echo)  # fmt: skip
+    null_study(output, model, patients=patients, folds=folds, mirrorings=mirrorings, kept=keep, report=typer.echo)
 
 
 @app.command()
@@ -72,11 +71,12 @@ def ensemble(output: Output, model: Model = PRO, patients: Patients = 5) -> None
 @app.command()
 def brain(output: Output, model: Model = BRAIN, heads: Annotated[int, typer.Option(help="simulated heads")] = 40,
           head: Annotated[list[Path] | None, typer.Option(help="real head: volume or DICOM folder")] = None,
-          atlas: Annotated[bool, typer.Option(help="compare with atlas registration")] = True) -> None:  # fmt: skip
-    """Dice and volumes of the built-in brain extractor."""
+          atlas: Annotated[bool, typer.Option(help="compare with atlas registration")] = True,
+          edges: Annotated[int, typer.Option(help="heads for what enhances at the edge")] = 0) -> None:  # fmt: skip
+    """Dice and volumes of the built-in brain extractor, and what it cuts at the edge."""
     from evaluation.studies import brain_extractor_study
 
-    brain_extractor_study(output, model, head or [], heads=heads, atlas=atlas, report=typer.echo)
+    brain_extractor_study(output, model, head or [], heads=heads, atlas=atlas, edges=edges, report=typer.echo)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from evaluation import ablation, brain_study, ensemble_study, nulls, real, sheets, tables
+from evaluation import ablation, brain_study, edge_study, ensemble_study, nulls, real, sheets, tables
 from evaluation.ablation import Study
 from evaluation.cases import Case, simulated_case
 from evaluation.cohort import evaluate_case, run_cohort, write_json
@@ -154,7 +154,7 @@ def ensemble_size_study(output: Path, model: Path, *, patients: int, report: Rep
 
 
 def brain_extractor_study(
-    output: Path, model: Path, real_heads: Sequence[Path], *, heads: int, atlas: bool, report: Report
+    output: Path, model: Path, real_heads: Sequence[Path], *, heads: int, atlas: bool, edges: int, report: Report
 ) -> None:
     """The built-in brain extractor. A mask beside a real head, named like it with _brain_mask, is compared with."""
     found = brain_study.run_heads(model, heads=heads, with_atlas=atlas, report=report) if heads else {}
@@ -165,10 +165,12 @@ def brain_extractor_study(
         mask = sitk.ReadImage(str(known)) if known.is_file() else None
         loaded.append((f"{path.parent.name}/{stem}", read_head(path), mask))
     volumes = brain_study.run_real_heads(model, loaded, output / "real_heads.png") if loaded else {}
-    write_json(output / "brain.json", {"simulated": found, "real": volumes})
+    near = edge_study.run_edges(model, heads=edges, report=report) if edges else []
+    write_json(output / "brain.json", {"simulated": found, "real": volumes, "edges": near})
     picture = "![outlines](real_heads.png)" if loaded else "No real heads were given."
     write_report(output, "Brain extractor", "Simulated heads of seeds that no training draws, and real heads.",
-                 ("Dice and volumes", brain_study.brain_table(found, volumes)), ("Outlines", picture))  # fmt: skip
+                 ("Dice and volumes", brain_study.brain_table(found, volumes)),
+                 ("What enhances at the edge", edge_study.edge_table(near)), ("Outlines", picture))  # fmt: skip
 
 
 def read_head(path: Path) -> sitk.Image:

@@ -1,0 +1,103 @@
+"""How much of what enhances near the brain's edge a mask keeps: the built-in extractor's beside the template's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from enhancement.imaging.atlas import load_atlas
+from enhancement.imaging.brain import BuiltInExtractor
+from enhancement.imaging.registration import register_affine, resample
+from enhancement.network.brain_extractor import load_brain_network
+from evaluation.brain_study import FIRST_HEAD_SEED, dice
+from simulation.grids import make_grid
+from simulation.layers import Label
+from simulation.patient import PatientConfig
+from simulation.scene import render, render_truth, simulate_study_scene
+from simulation.study import HEAD_BOX_CENTER_MM, HEAD_BOX_MM
+
+EDGE_MM = 3.0
+_ENHANCING_MM = 0.03  # mM, above the blood volume of normal tissue
+#: Lesions that lie at the dura more often than in other cohorts.
+_KINDS = (("meningioma", 0.5), ("metastasis", 0.3), ("glioma", 0.2))
+Mask = NDArray[np.bool_]
+
+
+def run_edges(folder: Path, *, heads: int, report: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
+    """Count voxels (1 mm) within `EDGE_MM` of the true mask's edge that enhance, and how many each mask keeps.
+
+    Parameters
+    ----------
+    folder : Path
+        The extractor's model folder.
+    heads : int
+        Simulated T1c with the skull on, seeds `FIRST_HEAD_SEED` on.
+
+    Returns
+    -------
+    list of dict
+        One a head: for "enhancing" (all that takes up agent) and "lesion" the voxels "there", and those that the
+        "network" and the "template" keep; and the Dice of both masks with the true one.
+    """
+    extractor = BuiltInExtractor(load_brain_network(folder))
+    found = []
+    for seed in range(FIRST_HEAD_SEED, FIRST_HEAD_SEED + heads):
+        found.append({"seed": seed, **_one_head(seed, extractor)})
+        if report is not None:
+            report(f"edge of head {seed}: {found[-1]}")
+    return found
+
+
+def _one_head(seed: int, extractor: BuiltInExtractor) -> dict[str, dict[str, float]]:
+    scene = simulate_study_scene(seed, config=PatientConfig(enhancing=1.0, kinds=_KINDS))
+    grid = make_grid("axial", (1.0, 1.0, 1.0), HEAD_BOX_MM, center_mm=HEAD_BOX_CENTER_MM).empty()
+    head = render(scene, "t1c", grid)
+    found = extractor.extract(head)
+    masks = {"network": _array(found) > 0, "template": _array(template_mask(head, found)) > 0}
+    brain = _array(render_truth(scene, "brain", grid)) > 0
+    near = edge_of(brain)
+    tissues = {
+        "enhancing": _array(render_truth(scene, "concentration", grid)) > _ENHANCING_MM,
+        "lesion": _array(render_truth(scene, "labels", grid)) == Label.ENHANCING,
+    }
+    kept = {name: _kept(tissue & near, masks) for name, tissue in tissues.items()}
+    return kept | {"dice": {name: round(dice(mask, brain), 3) for name, mask in masks.items()}}
+
+
+def template_mask(head: sitk.Image, brain: sitk.Image) -> sitk.Image:
+    """The template's own brain mask, by the affine registration of the head's brain that the pipeline does."""
+    atlas = load_atlas()
+    transform = register_affine(atlas.t1, atlas.brain, sitk.Mask(head, brain)).transform
+    return resample(sitk.Cast(atlas.brain, sitk.sitkFloat32), head, transform.GetInverse(), "nearest")
+
+
+def edge_of(brain: Mask, spacing_mm: float = 1.0) -> Mask:
+    """The part of a mask that lies within `EDGE_MM` of its edge."""
+    return np.asarray(brain & (ndimage.distance_transform_edt(brain, spacing_mm) <= EDGE_MM))
+
+
+def edge_table(found: Sequence[dict[str, Any]]) -> str:
+    """Shares kept over all heads, in Markdown."""
+    if not found:
+        return "Not asked for (--edges)."
+    lines = ["| within 3 mm of the edge | voxels | kept, built-in | kept, template |", "|-|-|-|-|"]
+    for name in ("enhancing", "lesion"):
+        total = {key: sum(row[name][key] for row in found) for key in ("there", "network", "template")}
+        shares = [f"{total[key] / max(total['there'], 1):.1%}" for key in ("network", "template")]
+        lines.append(f"| {name} | {total['there']} | {' | '.join(shares)} |")
+    means = [f"{np.mean([row['dice'][key] for row in found]):.3f}" for key in ("network", "template")]
+    return "\n".join([*lines, f"| Dice, mean | | {' | '.join(means)} |"])
+
+
+def _kept(tissue: Mask, masks: dict[str, Mask]) -> dict[str, float]:
+    return {"there": int(tissue.sum()), **{name: int((tissue & mask).sum()) for name, mask in masks.items()}}
+
+
+def _array(image: sitk.Image) -> NDArray[Any]:
+    return np.asarray(sitk.GetArrayFromImage(image))
