@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from enhancement.archive.base import PublishedSeries
 from enhancement.dicom.files import read_header, read_instance
+from enhancement.dicom.headers import text
 from enhancement.errors import ArchiveError
 
 
@@ -28,10 +29,11 @@ class FolderArchive:
     def __init__(self, source: Path, destination: Path | None = None) -> None:
         self._source = Path(source)
         self._destination = None if destination is None else Path(destination)
+        self._series: dict[tuple[Path, int, int], str] = {}  # of a file as it was: path, time, size
 
     def headers(self, study_id: str = "") -> list[Dataset]:
         """Every DICOM file of the study without pixel data; other files are passed over."""
-        found: list[Dataset] = [ds for path in self._files(study_id) if (ds := read_header(path)) is not None]
+        found: list[Dataset] = [ds for path in self._files(study_id) if (ds := self._header(path)) is not None]
         if not found:
             raise ArchiveError(f"no DICOM file was found in {self._source / study_id}", code="NO_DICOM")
         return found
@@ -40,8 +42,7 @@ class FolderArchive:
         """The files of one series, whole."""
         found: list[Dataset] = []
         for path in self._files(study_id):
-            header = read_header(path)
-            if header is None or str(header.get("SeriesInstanceUID", "")) != series_instance_uid:
+            if self._series_of(path) != series_instance_uid:
                 continue
             if (whole := read_instance(path)) is None:
                 raise ArchiveError(f"{path.name} cannot be read", code="UNREADABLE_INSTANCE")
@@ -69,8 +70,24 @@ class FolderArchive:
                 raise ArchiveError(f"the result could not be written to {final}: {error.strerror}") from error
         return PublishedSeries(series_instance_uid=uid, archive_id=str(final), instances=len(series))
 
+    def _header(self, path: Path) -> Dataset | None:
+        header = read_header(path)
+        self._series[_version(path)] = "" if header is None else text(header, "SeriesInstanceUID")
+        return header
+
+    def _series_of(self, path: Path) -> str:
+        """Of which series a file is; a study has thousands of files, and is asked for series by series."""
+        if _version(path) not in self._series:
+            self._header(path)
+        return self._series[_version(path)]
+
     def _files(self, study_id: str) -> list[Path]:
         folder = (self._source / study_id).resolve()
         if not folder.is_relative_to(self._source.resolve()) or not folder.is_dir():
             raise ArchiveError(f"{folder} is not a folder of this archive", code="NO_STUDY")
         return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
+
+
+def _version(path: Path) -> tuple[Path, int, int]:
+    stat = path.stat()
+    return path, stat.st_mtime_ns, stat.st_size
