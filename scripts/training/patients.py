@@ -20,7 +20,7 @@ from scipy import ndimage
 ENHANCING, OTHER_LESIONS, NORMAL_UPTAKE = 3, (1, 5, 6, 9, 10), (4, 7, 8)
 #: Against up to 3 for a lesion: the odds at which a small blob is taken for one. A patient has some 60,000 such voxels
 #: and 30 of a small metastasis: at 1 no lesion below 8 mm brightened, at 0 every small vessel would.
-_NORMAL_UPTAKE_WEIGHT = 0.1
+_NORMAL_UPTAKE_WEIGHT = 0.02
 #: Sides of the reference lesion volume, in voxels (10 mm sphere): smaller ones weigh more, larger ones less.
 _REFERENCE_VOXELS = 523.0
 
@@ -167,7 +167,7 @@ def lesion_weight(labels: NDArray[np.integer]) -> tuple[NDArray[np.float16], tup
 
     An enhancing lesion and a rim of one voxel weigh (reference volume / volume) ** (1/3), within [0.5, 3], so that a
     2 mm metastasis is not drowned by a glioma; a lesion that doesn't enhance weighs 0.5: it must stay as it is.
-    Vessels, dura and plexus, which look like lesions, weigh 0.1 with a rim of one voxel.
+    Vessels, dura and plexus, which look like lesions, weigh 0.02 with a rim of one voxel.
     """
     weight = np.zeros(labels.shape, dtype=np.float16)
     weight[np.isin(labels, OTHER_LESIONS)] = 0.5

@@ -54,7 +54,7 @@ class TestPatients:
         assert weight[5, 5, 5] == 3
         assert weight[25, 25, 25] < 1
         assert weight[6, 31, 6] == 0.5
-        assert weight[20, 8, 8] == weight[20, 8, 9] == np.float16(0.1)
+        assert weight[20, 8, 8] == weight[20, 8, 9] == np.float16(0.02)
         assert weight[20, 8, 10] == 0
         assert weight[0, 0, 0] == 0
         assert len(centres) == 2
