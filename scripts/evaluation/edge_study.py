@@ -1,4 +1,4 @@
-"""How much of what enhances near the brain's edge a mask keeps: the built-in extractor's beside the template's."""
+"""How much of what enhances near the brain's edge a mask keeps: the one that the plugin uses beside the template's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from enhancement.imaging.atlas import load_atlas
 from enhancement.imaging.brain import BuiltInExtractor
-from enhancement.imaging.registration import register_affine, resample
+from enhancement.imaging.preparation import widened
+from enhancement.imaging.registration import judge_alignment, register_affine, resample
 from enhancement.network.brain_extractor import load_brain_network
 from evaluation.brain_study import FIRST_HEAD_SEED, dice
 from simulation.grids import make_grid
@@ -26,6 +27,7 @@ EDGE_MM = 3.0
 _ENHANCING_MM = 0.03  # mM, above the blood volume of normal tissue
 #: Lesions that lie at the dura more often than in other cohorts.
 _KINDS = (("meningioma", 0.5), ("metastasis", 0.3), ("glioma", 0.2))
+_MASKS = ("used", "network", "template")
 Mask = NDArray[np.bool_]
 
 
@@ -42,8 +44,8 @@ def run_edges(folder: Path, *, heads: int, report: Callable[[str], None] | None 
     Returns
     -------
     list of dict
-        One a head: for "enhancing" (all that takes up agent) and "lesion" the voxels "there", and those that the
-        "network" and the "template" keep; and the Dice of both masks with the true one.
+        One a head: for "enhancing" (all that takes up agent) and "lesion" the voxels "there", and those that each mask
+        keeps: the "network" alone, the one "used" (widened), and the "template"; and their Dice with the true one.
     """
     extractor = BuiltInExtractor(load_brain_network(folder))
     found = []
@@ -57,9 +59,12 @@ def run_edges(folder: Path, *, heads: int, report: Callable[[str], None] | None 
 def _one_head(seed: int, extractor: BuiltInExtractor) -> dict[str, dict[str, float]]:
     scene = simulate_study_scene(seed, config=PatientConfig(enhancing=1.0, kinds=_KINDS))
     grid = make_grid("axial", (1.0, 1.0, 1.0), HEAD_BOX_MM, center_mm=HEAD_BOX_CENTER_MM).empty()
-    head = render(scene, "t1c", grid)
+    head, before = render(scene, "t1c", grid), render(scene, "t1", grid)
     found = extractor.extract(head)
-    masks = {"network": _array(found) > 0, "template": _array(template_mask(head, found)) > 0}
+    to_head = register_affine(load_atlas().t1, load_atlas().brain, sitk.Mask(head, found)).transform
+    used = widened(found, head, to_head, before, judge_alignment(head, found, before))
+    template = resample(load_atlas().brain, head, to_head.GetInverse(), "nearest")
+    masks = {"network": _array(found) > 0, "used": _array(used) > 0, "template": _array(template) > 0}
     brain = _array(render_truth(scene, "brain", grid)) > 0
     near = edge_of(brain)
     tissues = {
@@ -68,13 +73,6 @@ def _one_head(seed: int, extractor: BuiltInExtractor) -> dict[str, dict[str, flo
     }
     kept = {name: _kept(tissue & near, masks) for name, tissue in tissues.items()}
     return kept | {"dice": {name: round(dice(mask, brain), 3) for name, mask in masks.items()}}
-
-
-def template_mask(head: sitk.Image, brain: sitk.Image) -> sitk.Image:
-    """The template's own brain mask, by the affine registration of the head's brain that the pipeline does."""
-    atlas = load_atlas()
-    transform = register_affine(atlas.t1, atlas.brain, sitk.Mask(head, brain)).transform
-    return resample(sitk.Cast(atlas.brain, sitk.sitkFloat32), head, transform.GetInverse(), "nearest")
 
 
 def edge_of(brain: Mask, spacing_mm: float = 1.0) -> Mask:
@@ -86,12 +84,12 @@ def edge_table(found: Sequence[dict[str, Any]]) -> str:
     """Shares kept over all heads, in Markdown."""
     if not found:
         return "Not asked for (--edges)."
-    lines = ["| within 3 mm of the edge | voxels | kept, built-in | kept, template |", "|-|-|-|-|"]
+    lines = ["| within 3 mm of the edge | voxels | kept, built-in | network alone | template |", "|-|-|-|-|-|"]
     for name in ("enhancing", "lesion"):
-        total = {key: sum(row[name][key] for row in found) for key in ("there", "network", "template")}
-        shares = [f"{total[key] / max(total['there'], 1):.1%}" for key in ("network", "template")]
+        total = {key: sum(row[name][key] for row in found) for key in ("there", *_MASKS)}
+        shares = [f"{total[key] / max(total['there'], 1):.1%}" for key in _MASKS]
         lines.append(f"| {name} | {total['there']} | {' | '.join(shares)} |")
-    means = [f"{np.mean([row['dice'][key] for row in found]):.3f}" for key in ("network", "template")]
+    means = [f"{np.mean([row['dice'][key] for row in found]):.3f}" for key in _MASKS]
     return "\n".join([*lines, f"| Dice, mean | | {' | '.join(means)} |"])
 
 

@@ -8,12 +8,13 @@ import torch
 from enhancement.errors import Cancelled, GateRefused
 from enhancement.imaging.atlas import load_atlas
 from enhancement.imaging.brain import StrippedInput
+from enhancement.imaging.intensity import brain_statistics
 from enhancement.imaging.registration import resample
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale
 from enhancement.network.residual_unet import ResidualUNet
 from enhancement.network.weights import load_model, write_model
-from enhancement.pipeline import Enhancement, StudyImages, enhance
+from enhancement.pipeline import Enhancement, NetworkInput, StudyImages, enhance, prepare
 from enhancement.settings import Settings, parse_settings
 
 
@@ -71,6 +72,49 @@ def result(images: StudyImages, ensemble: Ensemble) -> tuple[Enhancement, list[t
     said: list[tuple[str, float]] = []
     settings = parse_settings({"Output": {"NativeMethod": "residual"}})
     return enhance(images, ensemble, StrippedInput(), settings, lambda s, f: said.append((s, f))), said
+
+
+class _Tight(StrippedInput):
+    """One voxel (2.5 mm) short of the edge, as an extractor that says so."""
+
+    def extract(self, head: sitk.Image) -> sitk.Image:
+        return sitk.BinaryErode(super().extract(head), [1, 1, 1])
+
+    def is_tight(self, head: sitk.Image) -> bool:
+        return True
+
+
+@pytest.fixture(scope="module")
+def prepared(images: StudyImages, ensemble: Ensemble) -> NetworkInput:
+    """From a tight mask."""
+    return prepare(images, ensemble.model.manifest.inputs, _Tight(), bias_field=False)
+
+
+class TestTightMask:
+    def test_is_widened_to_the_edge(self, images: StudyImages, prepared: NetworkInput) -> None:
+        """More than half of what it was short of, and none of the zeros outside."""
+        whole = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c)) > 0
+        tight = sitk.GetArrayFromImage(_Tight().extract(images.t1c)) > 0
+        found = sitk.GetArrayFromImage(prepared.brain) > 0
+        assert found[tight].all()
+        assert (found & whole).sum() > tight.sum() + 0.5 * (whole & ~tight).sum()
+        assert sitk.GetArrayFromImage(images.t1c)[found & ~tight].min() > 0
+
+    def test_everything_else_uses_the_widened_one(self, prepared: NetworkInput) -> None:
+        """The network's mask is the native one carried over, and mean and deviation are measured inside it."""
+        grid = prepared.volumes["T1C"]
+        carried = sitk.GetArrayFromImage(resample(prepared.brain, grid, prepared.to_series["T1C"], "linear")) > 0.5
+        np.testing.assert_array_equal(prepared.brain_zyx, carried)
+        inside = prepared.brain_zyx & prepared.covered["T1C"]
+        assert prepared.statistics["T1C"] == brain_statistics(sitk.GetArrayFromImage(grid), inside)
+        assert not prepared.inputs_czyx[:, ~prepared.brain_zyx].any()
+
+    def test_a_stripped_series_keeps_its_own(
+        self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
+    ) -> None:
+        """What is not zero is brain, whatever the template says."""
+        own = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(result[0].brain), own)
 
 
 class TestEnhance:

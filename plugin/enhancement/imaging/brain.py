@@ -58,6 +58,10 @@ class BrainExtractor(Protocol):
         """
         ...
 
+    def is_tight(self, head: sitk.Image) -> bool:
+        """Whether the mask of this head ends short of the dura, so that `brain_edge.widen` is to follow."""
+        ...
+
 
 @dataclass(frozen=True)
 class BuiltInExtractor:
@@ -68,11 +72,12 @@ class BuiltInExtractor:
     segment : callable
         The network; see `Segment`.
     threshold : float
-        Probability from which a voxel is brain.
+        Probability from which a voxel is brain. Below a half: what is left out at the surface is never enhanced, and
+        on simulated heads 0.3 has the better Dice too.
     """
 
     segment: Segment
-    threshold: float = 0.5
+    threshold: float = 0.3
     name: str = "built-in"
 
     def extract(self, head: sitk.Image) -> sitk.Image:
@@ -92,6 +97,10 @@ class BuiltInExtractor:
                 advice="Check that the series shows a whole head; install HD-BET where this one fails.",
             )
         return _onto(best[0], best[1], head, self.threshold)
+
+    def is_tight(self, head: sitk.Image) -> bool:
+        """On every head with its skull on."""
+        return not looks_stripped(head)
 
     def _probability(self, head: sitk.Image, turn: NDArray[np.float64]) -> sitk.Image:
         grid = head_grid(head, turn)
@@ -135,6 +144,10 @@ class NativeExtractor:
             raise SkullStripFailed("a brain was needed, found none", code="BRAIN_NOT_FOUND")
         return back
 
+    def is_tight(self, head: sitk.Image) -> bool:
+        """HD-BET's mask is taken as it is."""
+        return False
+
 
 @dataclass(frozen=True)
 class StrippedInput:
@@ -148,6 +161,10 @@ class StrippedInput:
         if not sitk.GetArrayViewFromImage(mask).any():
             raise SkullStripFailed("a brain-extracted series was needed, found an empty one", code="BRAIN_EMPTY")
         return mask
+
+    def is_tight(self, head: sitk.Image) -> bool:
+        """There is nothing outside it."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -164,6 +181,10 @@ class UnlessStripped:
     def extract(self, head: sitk.Image) -> sitk.Image:
         """A network trained on heads would eat into a brain without one."""
         return (StrippedInput() if looks_stripped(head) else self.extractor).extract(head)
+
+    def is_tight(self, head: sitk.Image) -> bool:
+        """As the extractor for heads has it; never for a series that is brain-extracted already."""
+        return not looks_stripped(head) and self.extractor.is_tight(head)
 
 
 def looks_stripped(head: sitk.Image) -> bool:

@@ -1,7 +1,7 @@
 """From the scanner's grids to the network's input: the one preprocessing of use, training on real data, evaluation.
 
-Strip the T1c, register the others to it, the stripped T1c to the atlas, resample each series once, divide by its bias
-field, normalise.
+Strip the T1c, register the others to it, the stripped T1c to the atlas, widen the mask by the atlas', resample each
+series once, divide by its bias field, normalise.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from enhancement.errors import MissingRole
 from enhancement.imaging.atlas import load_atlas, network_grid
 from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain import BrainExtractor
+from enhancement.imaging.brain_edge import widen
 from enhancement.imaging.intensity import BrainStatistics, normalise
 from enhancement.imaging.registration import Registration, compose, register_affine, register_rigid, resample
 
@@ -81,7 +82,7 @@ class NetworkInput:
     registrations : mapping of role to Registration
         Rigid ones by role, and the affine one as "ATLAS".
     brain : sitk.Image, uint8
-        The brain on the T1c's own grid.
+        The brain on the T1c's own grid; where the extractor's mask was tight, the widened one, as is `brain_zyx`.
     missing : tuple of str
         Roles of the manifest that the study does not have.
     """
@@ -168,6 +169,8 @@ def prepare(
     registrations["ATLAS"] = _to_atlas(images.t1c, brain)
     to_t1c = registrations["ATLAS"].transform
     to_series = {role: compose(to_t1c, registrations[role].transform) for role in others} | {"T1C": to_t1c}
+    if extractor.is_tight(images.t1c):
+        brain = widened(brain, images.t1c, to_t1c, images.t1, registrations.get("T1"))
     watch.stage("resampling", 0.32)
     grid = network_grid()
     brain_on_grid = sitk.Cast(resample(brain, grid, to_t1c, "linear") > 0.5, sitk.sitkUInt8)
@@ -228,6 +231,30 @@ def _to_atlas(t1c: sitk.Image, brain: sitk.Image) -> Registration:
     atlas = load_atlas()
     stripped = sitk.Mask(sitk.Cast(t1c, sitk.sitkFloat32), brain)
     return register_affine(atlas.t1, atlas.brain, stripped)
+
+
+def widened(
+    brain: sitk.Image,
+    t1c: sitk.Image,
+    atlas_to_t1c: sitk.Transform,
+    t1: sitk.Image,
+    t1_found: Registration | None,
+) -> sitk.Image:
+    """A tight mask with the template's edge; see `brain_edge`.
+
+    Parameters
+    ----------
+    brain : sitk.Image, uint8
+    t1c, t1 : sitk.Image
+        Each on its own grid.
+    atlas_to_t1c : sitk.Transform
+        Points of the atlas to points of the T1c.
+    t1_found : Registration or None
+        Where the T1 lies; without it fat at the edge is not looked for.
+    """
+    template = resample(load_atlas().brain, t1c, atlas_to_t1c.GetInverse(), "nearest")
+    before = None if t1_found is None else resample(t1, t1c, t1_found.transform, "linear")
+    return widen(brain, template, t1c, before)
 
 
 def _resample_role(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform, role: str) -> sitk.Image:
