@@ -68,6 +68,9 @@ class TrueBrain:
     def extract(self, head: sitk.Image) -> sitk.Image:
         return sitk.Resample(self._mask, head, sitk.Transform(), sitk.sitkNearestNeighbor)
 
+    def is_tight(self, head: sitk.Image) -> bool:
+        return False
+
 
 def _lesion_shift_mm(study: Simulated, t1c: sitk.Image, t1c_pro: sitk.Image) -> float:
     """How far the true concentration must be moved to fit best on what became brighter, at the largest lesion.
