@@ -38,11 +38,7 @@ def main(
     """Register each series to the T1c and draw both as one checkerboard; print what the gate sees of it."""
     fixed = _read(t1c)
     root = Path(__file__).resolve().parents[1]
-    mask = (
-        sitk.Cast(_read(brain) > 0, sitk.sitkUInt8)
-        if brain
-        else choose_brain_extractor(Settings(), root).extract(fixed)
-    )
+    mask = _mask(brain, fixed) if brain else choose_brain_extractor(Settings(), root).extract(fixed)
     rows: list[tuple[str, sitk.Image]] = []
     for path in others:
         moving = _read(path)
@@ -55,6 +51,14 @@ def main(
 
 def _read(path: Path) -> sitk.Image:
     return sitk.DICOMOrient(sitk.ReadImage(str(path), sitk.sitkFloat32), "LPS")
+
+
+def _mask(path: Path, fixed: sitk.Image) -> sitk.Image:
+    mask = sitk.Cast(_read(path) > 0, sitk.sitkUInt8)
+    # Headers hold single precision: a hundredth of a voxel is the same place.
+    if not mask.IsSameImageGeometryAs(fixed, 1e-2, 1e-4):
+        raise typer.BadParameter(f"--brain: {path.name} was to lie on the T1c's grid, and does not")
+    return mask
 
 
 def _told(found: Registration) -> str:
@@ -89,7 +93,9 @@ def _panel(axis: Any, picture: Plane, title: str, aspect: float) -> None:
 
 def _shown(image: sitk.Image, inside: NDArray[np.bool_]) -> Plane:
     array = sitk.GetArrayFromImage(image)
-    return np.asarray(np.clip(array / (1.2 * np.percentile(array[inside], 99)), 0, 1), np.float32)
+    # As it lies, a series may be all beside the brain: then by what there is of it.
+    white = next((found for found in (np.percentile(array[inside], 99), array.max()) if found > 0), 1.0)
+    return np.asarray(np.clip(array / (1.2 * white), 0, 1), np.float32)
 
 
 def _checkerboard(first: Plane, second: Plane, spacing_mm: NDArray[np.float64]) -> Plane:
