@@ -84,7 +84,7 @@ class TestPasswords:
             assert httpx.get(f"{orthanc.url}/system", auth=(user, password)).status_code == 401
 
     def test_the_first_run_makes_a_password_and_shows_it_once(self, tmp_path: Path) -> None:
-        """Mode 0600 beside the storage; a second run is silent about it."""
+        """Mode 0600 beside the storage; a second run says no more than where it lies."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CONTRAST_")}
         (tmp_path / "Orthanc").write_text("#!/bin/sh\nexit 0\n")
         (tmp_path / "Orthanc").chmod(0o755)
