@@ -37,11 +37,26 @@ def _extend_path() -> None:
 
 
 def _serve_red(fault: str) -> None:
-    """Answer our routes with the fault, by nothing but what Orthanc and Python bring."""
-    body = {"state": "red", "code": "NOT_LOADED", "message": fault, "advice": "Run scripts/setup, restart Orthanc."}
+    """Answer our routes with the fault, by nothing but what Orthanc and Python bring.
 
-    def answer(output: Any, _uri: str, **_request: Any) -> None:
-        output.AnswerBuffer(json.dumps(body), "application/json")
+    As the service does: /status says red, everything else is 503, so that a monitor of /health sees it.
+    """
+    reason = {
+        "code": "NOT_LOADED",
+        "message": fault,
+        "advice": "Copy plugin/ anew, run scripts/setup, restart Orthanc.",
+    }
+
+    def answer(output: Any, uri: str, **_request: Any) -> None:
+        if uri.rstrip("/") == "/enhancement/status":
+            output.AnswerBuffer(json.dumps({"state": "red", "reasons": [reason]}), "application/json")
+            return
+        body = json.dumps(reason)
+        output.SetHttpHeader("Content-Type", "application/json")
+        try:
+            output.SendHttpStatus(503, body.encode("ascii"))
+        except TypeError:  # Plugin 4.0 (enhancement/archive/generations.py, which may be what cannot be loaded)
+            output.SendHttpStatus(503, body, len(body))
 
     orthanc.LogError(f"enhancement: {fault}")
     orthanc.RegisterRestCallback("/enhancement(/.*)?", answer)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orthanc.experiments import let_all_before_pass
-from orthanc.server import Orthanc, light_model
+from orthanc.server import REPOSITORY, Orthanc, light_model
 from unit.phantom import PhantomStudy
 
 pytestmark = pytest.mark.orthanc
@@ -45,6 +45,35 @@ class TestSettings:
         assert list(reasons(orthanc)) == ["DISABLED"]
         orthanc.stop()
         assert "NOT_LOADED" not in orthanc.log_text()
+
+
+class TestInstallation:
+    """What an administrator meets who left out a step of the installation."""
+
+    def test_without_the_environment_we_say_how_to_make_it(self, start_orthanc: Start, tmp_path: Path) -> None:
+        orthanc = start_orthanc(light=False, variables={"CONTRAST_ENHANCEMENT_VENV": str(tmp_path / "none")})
+        status = orthanc.get("/enhancement/status")
+        (reason,) = status["reasons"]
+        assert (status["state"], reason["code"]) == ("red", "NOT_LOADED")
+        assert reason["message"].startswith("ModuleNotFoundError: No module named ")
+        assert reason["advice"].startswith(
+            "Run scripts/setup, which makes .venv for the Python that Orthanc embeds (3."
+        )
+        assert "Run scripts/setup" in orthanc.log_text()
+        assert orthanc.http.get("/enhancement/health").status_code == 503
+
+    def test_half_a_copy_of_the_plugin_is_red_to_a_monitor_too(self, start_orthanc: Start, tmp_path: Path) -> None:
+        """Not even the service's shell can be loaded: main.py answers by itself, and as the service would."""
+        half = tmp_path / "plugin"
+        shutil.copytree(REPOSITORY / "plugin", half, ignore=shutil.ignore_patterns("service", "__pycache__"))
+        orthanc = start_orthanc({"PythonScript": half / "main.py"}, light=False)
+        status = orthanc.get("/enhancement/status")
+        assert status["state"] == "red"
+        assert reasons(orthanc)["NOT_LOADED"].endswith("No module named 'enhancement.service'")
+        for method, path in (("GET", "health"), ("GET", "jobs"), ("POST", "studies/some-study")):
+            answer = orthanc.http.request(method, f"/enhancement/{path}", json={} if method == "POST" else None)
+            assert (answer.status_code, answer.json()) == (503, status["reasons"][0])
+        assert orthanc.get("/system")["PluginsEnabled"]
 
 
 class TestModel:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,10 @@ _log = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 4.0
 RETRY_S = 10.0
 RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED_STUDY", "DELETED_SERIES"})
+_INSTALL = (
+    f"Run scripts/setup, which makes .venv for the Python that Orthanc embeds ({sys.version_info.major}."
+    f"{sys.version_info.minor}), and restart Orthanc."
+)
 
 
 class Host(Protocol):
@@ -103,13 +108,15 @@ class Plugin:
                 self._fail(error)
                 return
             except Exception as error:  # outermost frame of the thread: say it, leave Orthanc serving
-                self._fail(EnhancementError(f"{type(error).__name__}: {error}", code="NOT_LOADED"))
+                advice = _INSTALL if isinstance(error, ImportError) else None
+                self._fail(EnhancementError(f"{type(error).__name__}: {error}", code="NOT_LOADED", advice=advice))
                 return
 
     def _fail(self, error: EnhancementError) -> None:
         self._component = None
         if self._fault is None or self._fault.message != error.message:
-            self._host.log("error", f"enhancement: {error.code}: {error.message}")
+            advice = f" ({error.advice.rstrip('.')})" if error.advice else ""
+            self._host.log("error", f"enhancement: {error.code}: {error.message}{advice}")
         self._fault = error
 
     def _answer(self, request: Request) -> Answer:
