@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from enhancement.settings import Role, Settings
 
 # Raise it when the same inputs, model and settings would give other pixels.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 INPUT_ROLES = (Role.T1, Role.T1C, Role.FLAIR, Role.DWI, Role.ADC)
 
