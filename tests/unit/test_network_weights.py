@@ -111,6 +111,12 @@ class TestRefusals:
         with pytest.raises(WeightsMismatch, match="format"):
             load_model(folder)
 
+    def test_other_preprocessing(self, folder):
+        """Weights are run only on the numbers that they were trained on."""
+        rewrite(folder, lambda content: content["preprocessing"].update(version=2))
+        with pytest.raises(WeightsMismatch, match=r"preprocessing\.version: Input should be 1"):
+            load_model(folder)
+
     @pytest.mark.parametrize("name", ["../fold-0.safetensors", "/etc/passwd", "fold-0.pt"])
     def test_a_fold_stays_in_its_folder(self, folder, name):
         """No path out of the folder, no pickle."""

@@ -25,7 +25,6 @@ from enhancement.imaging.registration import Registration, compose, register_aff
 
 Progress = Callable[[str, float], None]
 _FINE_MM = 0.75
-VERSION = 1  # raised whenever the same images give other numbers; models name the one that they were trained on
 
 
 class Channel(Protocol):

@@ -60,9 +60,13 @@ class Grid(_Part):
 
 
 class Preprocessing(_Part):
-    """Which definition of the preprocessing the weights belong to."""
+    """Which definition of the preprocessing the weights belong to.
 
-    version: int = 1
+    The version is raised when the same images give the network other numbers by design: weights that were trained on
+    the former ones are then refused. A brain mask that reaches a little farther is no other definition.
+    """
+
+    version: Literal[1] = 1
     bias_field: bool = True
 
 
