@@ -105,7 +105,8 @@ def publish_run(plan: RunPlan, model: Path, *, version: str, metrics: Path | Non
 def describe_data(plan: RunPlan, patients: int) -> str:
     """One sentence for the card; no path of this machine."""
     if plan.data is None:
-        return f"patients simulated on the fly, {plan.simulate} to choose from at a time"
+        who = "whole heads at 2 mm" if plan.recipe.task == "extract" else "patients"
+        return f"{who} simulated on the fly, {plan.simulate} to choose from at a time"
     if any(plan.data.glob("*.npy")):
         return f"{patients} simulated patients from a cache"
     return f"{patients} real studies, through the plugin's preprocessing"
