@@ -169,6 +169,13 @@ class GateSettings(_Stage):
     enhancement: Limit = Field(
         default=Limit(soft=0.6, hard=0.2), description="Least brightening of vessels and dura by contrast, brain SDs"
     )
+    white_matter: Limit = Field(
+        default=Limit(soft=1.2, hard=1.35),
+        description="Largest ratio of white to grey matter in T1c, over that in T1; more is another sequence",
+    )
+    grey_matter: Limit = Field(
+        default=Limit(soft=1.35, hard=2.0), description="Largest ratio of grey to white matter in T1c, over that in T1"
+    )
     identical: Limit = Field(default=Limit(soft=0.999, hard=0.9999), description="Largest correlation of T1 and T1c")
     noise: Limit = Field(default=Limit(soft=0.12, hard=0.25), description="Largest noise, in brain means")
     ghosting: Limit = Field(

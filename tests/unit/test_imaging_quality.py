@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from enhancement.errors import GateRefused
-from enhancement.imaging.quality import Check, brightening, enforce
+from enhancement.imaging.quality import Check, brightening, contrast_change, enforce
 from enhancement.settings import Limit
 
 
@@ -67,3 +67,26 @@ class TestBrightening:
         t1 = np.random.default_rng(1).normal(0, 1, brain.shape).astype(np.float32)
         field = np.linspace(-1, 1, 64, dtype=np.float32)[None, None, :]
         assert abs(brightening(t1, t1 + field, brain)) < 0.2
+
+
+class TestContrastChange:
+    def _tissues(self) -> tuple[np.ndarray, np.ndarray]:
+        brain = _brain()
+        white = brain & (np.indices(brain.shape)[2] < 32)
+        return white, brain & ~white
+
+    def test_ratio_of_ratios_both_ways(self) -> None:
+        """White to grey 1.1 in a spin echo, 1.65 in an MPRAGE: a factor 1.5 or its inverse; a gain is none."""
+        white, grey = self._tissues()
+        spin_echo = np.where(white, 110.0, 100.0).astype(np.float32)
+        mprage = np.where(white, 3.3, 2.0).astype(np.float32)
+        assert contrast_change(spin_echo, mprage, white, grey) == pytest.approx(1.5)
+        assert contrast_change(mprage, spin_echo, white, grey) == pytest.approx(1 / 1.5)
+        assert contrast_change(mprage, 7 * mprage, white, grey) == pytest.approx(1.0)
+
+    def test_no_tissue_is_no_number(self) -> None:
+        """Which is beyond every limit."""
+        white, grey = self._tissues()
+        image = white.astype(np.float32) + 1
+        assert np.isnan(contrast_change(image, image, np.zeros_like(white), grey))
+        assert np.isnan(contrast_change(image, np.zeros_like(image), white, grey))

@@ -24,6 +24,7 @@ from enhancement.imaging.preparation import NetworkInput
 from enhancement.settings import GateSettings, Limit
 
 _FIELD_VOXELS = 6.0  # of 2 mm
+_SURE = 0.8  # of a tissue, by the atlas
 Verdict = Literal["passed", "warned", "refused"]
 
 
@@ -172,6 +173,22 @@ def _contrast(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
     return [
         Check("IDENTICAL", correlation, limits.identical, True, "T1 and T1C are the same image (correlation)"),
         Check("NO_CONTRAST", gain, limits.enhancement, False, "T1C is nowhere brighter than T1 (brain SDs)"),
+        *_sequences(prepared, limits),
+    ]
+
+
+def _sequences(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
+    """A spin echo beside an MPRAGE: white or grey matter looks as if it enhanced, and the network takes it so."""
+    t1, t1c = (sitk.GetArrayFromImage(prepared.volumes[role]) for role in ("T1", "T1C"))
+    white, grey = (
+        (sitk.GetArrayFromImage(crop_to_network_grid(tissue)) > _SURE) & prepared.brain_zyx
+        for tissue in (load_atlas().wm, load_atlas().gm)
+    )
+    change = contrast_change(t1, t1c, white, grey)
+    sentence = "T1 and T1C are of unlike sequences: {} brightened, as by another weighting (factor)"
+    return [
+        Check("WHITE_MATTER", change, limits.white_matter, True, sentence.format("white over grey matter")),
+        Check("GREY_MATTER", 1 / change, limits.grey_matter, True, sentence.format("grey over white matter")),
     ]
 
 
@@ -179,6 +196,16 @@ def _standardised(prepared: NetworkInput, role: str) -> NDArray[np.float32]:
     statistics = prepared.statistics[role]
     array = sitk.GetArrayFromImage(prepared.volumes[role])
     return np.asarray((array - statistics.mean) / statistics.sd, dtype=np.float32)
+
+
+def contrast_change(
+    t1: NDArray[np.float32], t1c: NDArray[np.float32], white: NDArray[np.bool_], grey: NDArray[np.bool_]
+) -> float:
+    """Ratio of white to grey matter (medians) in T1c over that in T1, more than 0; NaN where one is missing."""
+    if not white.any() or not grey.any():
+        return float("nan")
+    ratios = [float(np.median(v[white])) / max(float(np.median(v[grey])), 1e-6) for v in (t1, t1c)]
+    return ratios[1] / ratios[0] if min(ratios) > 0 else float("nan")
 
 
 def brightening(t1: NDArray[np.float32], t1c: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:
