@@ -121,7 +121,10 @@ def model_card(manifest: Manifest, recipe: Recipe, checkpoints: Sequence[Checkpo
     )
     terms = ", ".join(f"{k} {v:g}" for k, v in recipe.loss.model_dump().items() if v and k != "difference_threshold")
     patch = f"cubes of {recipe.patch} voxels" if recipe.patch else "whole volumes"
-    task = _TASKS[recipe.task].format(factor=recipe.doses.dose_factor, **recipe.doses.model_dump())
+    disease_only = recipe.doses.target_volume == DISEASE
+    task = _TASKS[recipe.task].format(
+        shown=_SHOWN[disease_only], factor=recipe.doses.dose_factor, **recipe.doses.model_dump()
+    )
     roles = ", ".join(c.role for c in recipe.inputs)
     optional = ", ".join(c.role for c in recipe.inputs if not c.required) or "none"
     return f"""# {manifest.name} {manifest.version}
@@ -147,15 +150,16 @@ Research software. Not a medical device; no reader has judged its images, no pat
 
 ## What it cannot do
 
-{_LIMITS[recipe.task].format(normal=_NORMAL_UPTAKE[recipe.doses.target_volume == DISEASE])}
+{_LIMITS[recipe.task].format(normal=_NORMAL_UPTAKE[disease_only])}
 """
 
 
 _TASKS = {
-    "enhance": "Shows a post-contrast T1 as if about {factor:g} times the dose of gadolinium had been given "
+    "enhance": "Shows {shown} as if about {factor:g} times the dose of gadolinium had been given "
     "(trained: {input_volume} -> {target_volume}, target normalised by its {normalise_target_by} statistics).",
     "extract": "Finds the brain in a head of any MR contrast, at the resolution of its grid.",
 }
+_SHOWN = {True: "what is diseased in a post-contrast T1", False: "a post-contrast T1"}
 _NORMAL_UPTAKE = {
     True: "What is diseased is the network's guess: a small lesion that it takes for a vessel stays as in the T1c, a\n"
     "  piece of vessel, dura or plexus that it takes for a lesion brightens.",
