@@ -21,8 +21,6 @@ Figures = dict[str, Any]
 #: What is timed, and what is told of its outcome; whatever has to be imported for it is there.
 Prepared = tuple[Callable[[], Any], Callable[[Any], Figures]]
 _SECTION = "ContrastEnhancement."
-#: What `read_study` reads. Other roles are matched and left alone, so plain reading is not to read them either.
-_ROLES = ("T1", "T1C", "FLAIR", "DWI", "ADC")
 
 
 def measure(study: Path, overrides: Sequence[str], *, say: Say) -> Figures:
@@ -88,11 +86,13 @@ def _peak_mb() -> int:
 def _read(study: Path, changes: Sequence[str]) -> Prepared:
     from enhancement.archive.folder import FolderArchive
     from enhancement.pipeline import StudyInput, read_study
+    from enhancement.service.fingerprint import INPUT_ROLES
 
     settings, _ = settings_for(None, changes, brain_extracted=False)
 
     def series(read: StudyInput) -> list[str]:
-        return sorted(uid for role in read.match.roles if role in _ROLES for uid in read.match.uids(role))
+        # Other roles are matched and left alone, so plain reading is not to read them either.
+        return sorted(uid for role in INPUT_ROLES for uid in read.match.uids(role))
 
     return lambda: read_study(FolderArchive(study), "", settings), lambda read: {"series": series(read)}
 
