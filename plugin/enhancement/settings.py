@@ -148,7 +148,9 @@ class GateSettings(_Stage):
     """Limits of the quality gate; each is measured on simulated failures by scripts/gate_study.py."""
 
     brain_volume_low_ml: Limit = Field(default=Limit(soft=950, hard=800), description="Smallest brain, ml")
-    brain_volume_high_ml: Limit = Field(default=Limit(soft=2000, hard=2150), description="Largest brain with its CSF, ml")
+    brain_volume_high_ml: Limit = Field(
+        default=Limit(soft=2000, hard=2150), description="Largest brain with its CSF, ml"
+    )
     coverage: Limit = Field(
         default=Limit(soft=0.97, hard=0.85), description="Least share of the brain that T1 and T1c cover"
     )
