@@ -11,6 +11,7 @@ from training.sampling import Sample
 
 #: Voxels that a lesion term is shared over at least, so that one 2 mm lesion does not own a step.
 _LESION_FLOOR = 1000.0
+_LESION_WEIGHT = 0.1  # what weighs less in the lesion term is normal: calm brain, vessels, dura, plexus
 _OUTSIDE = 0.1  # weight of voxels outside the brain, where the network must learn to leave zero alone
 
 
@@ -34,6 +35,8 @@ def compute_loss(weights: LossWeights, prediction: Tensor, sample: Sample) -> tu
         terms["ssim"] = 1 - structural_similarity(prediction * sample.brain, sample.target * sample.brain)
     if weights.lesion:
         terms["lesion"] = (error.abs() * sample.weight).sum() / (sample.weight.sum() + _LESION_FLOOR)
+    if weights.false_enhancement:
+        terms["false_enhancement"] = false_enhancement(error, sample, weights.false_enhancement_threshold)
     if weights.difference:
         changed = ((sample.target - sample.inputs[:, :1]).abs() > weights.difference_threshold) & (sample.brain > 0.5)
         terms["difference"] = (error.abs() * changed).sum() / (changed.sum() + _LESION_FLOOR)
@@ -43,6 +46,17 @@ def compute_loss(weights: LossWeights, prediction: Tensor, sample: Sample) -> tu
         terms["dice"] = 1 - soft_dice(torch.sigmoid(prediction), sample.target)
     total = sum((getattr(weights, name) * term for name, term in terms.items()), torch.zeros(()))
     return total, {name: float(term.detach()) for name, term in terms.items()}
+
+
+def false_enhancement(error: Tensor, sample: Sample, threshold: float) -> Tensor:
+    """What is shown above the target over 3 voxels each way, beyond a threshold, where no lesion is.
+
+    The mean over all voxels forgives a small blob in the wrong place, which costs a reader as much as a lesion missed
+    does. Here such a blob weighs per voxel what a lesion's does in the lesion term.
+    """
+    excess = functional.avg_pool3d(error, 3, stride=1, padding=1)
+    elsewhere = (sample.brain > 0.5) & (sample.weight < _LESION_WEIGHT)
+    return (functional.relu(excess - threshold) * elsewhere).sum() / (sample.weight.sum() + _LESION_FLOOR)
 
 
 def gradient_error(error: Tensor, brain: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ class LossWeights(_Part):
     """Weight of each term; a term of weight zero is not computed.
 
     `lesion` is an L1 over known lesions and their rims, each lesion weighted by size; `difference` is Chen's: L1 where
-    target and T1 differ by more than `difference_threshold` (Chen et al. 2022, l3).
+    target and T1 differ by more than `difference_threshold` (Chen et al. 2022, l3). `false_enhancement` is what a blob
+    outside the lesions is above the target by more than `false_enhancement_threshold`, in units of the output.
     """
 
     l1: float = 0.0
@@ -57,6 +58,8 @@ class LossWeights(_Part):
     lesion: float = 0.0
     difference: float = 0.0
     difference_threshold: float = 0.1
+    false_enhancement: float = 0.0
+    false_enhancement_threshold: float = 0.02
     dice: float = 0.0
     cross_entropy: float = 0.0
 

@@ -26,7 +26,7 @@ def sample(target=None):
 class TestTerms:
     """Each term is zero for a perfect prediction and grows with what it is for."""
 
-    @pytest.mark.parametrize("name", ["l1", "mse", "gradient", "ssim", "lesion", "difference"])
+    @pytest.mark.parametrize("name", ["l1", "mse", "gradient", "ssim", "lesion", "false_enhancement", "difference"])
     def test_zero_where_nothing_is_wrong(self, name):
         """Prediction equals target."""
         given = sample()
@@ -50,6 +50,37 @@ class TestTerms:
         weights = LossWeights(lesion=1)
         assert compute_loss(weights, inside, given)[0] > 0
         assert compute_loss(weights, outside, given)[0] == 0
+
+    def test_a_blob_in_the_wrong_place_is_false_enhancement(self):
+        """27 voxels shown 0.5 above the target: the middle counts in full, the rest by what of its cube is raised."""
+        given = sample()
+        blob = given.target.clone()
+        blob[..., 9:12, 9:12, 9:12] += 0.5
+        raised = torch.zeros(SHAPE)
+        raised[..., 9:12, 9:12, 9:12] = 0.5
+        mean = torch.nn.functional.avg_pool3d(raised, 3, stride=1, padding=1)
+        excess = float((mean - 0.1).clamp_min(0)[given.weight < 0.1].sum())
+        weights = LossWeights(false_enhancement=1, false_enhancement_threshold=0.1)
+        _, terms = compute_loss(weights, blob, given)
+        assert terms["false_enhancement"] == pytest.approx(excess / (64 * 2 + 1000), rel=1e-4)
+        assert excess > 2
+
+    @pytest.mark.parametrize("change", ["below the target", "in a lesion", "beyond the brain", "under the threshold"])
+    def test_what_is_no_false_enhancement(self, change):
+        """Too little is another term's; a lesion and the air around may be brighter than asked for."""
+        given = sample()
+        error = torch.zeros(SHAPE)
+        if change == "below the target":
+            error[..., 9:12, 9:12, 9:12] = -0.5
+        elif change == "in a lesion":
+            error[..., 5:7, 5:7, 5:7] = 0.5
+        elif change == "beyond the brain":
+            given.brain[..., 10:] = 0
+            error[..., 12:] = 0.5
+        else:
+            error[..., 9:12, 9:12, 9:12] = 0.015
+        _, terms = compute_loss(LossWeights(false_enhancement=1), given.target + error, given)
+        assert terms["false_enhancement"] == 0
 
     def test_an_offset_costs_nothing_in_the_gradient_term(self):
         """It sees edges, not levels."""
