@@ -70,6 +70,9 @@ COHORTS: tuple[NullCohort, ...] = (
     NullCohort("without FLAIR", _NONE, missing=("FLAIR",)),
     NullCohort("without ADC", _NONE, missing=("ADC",)),
     NullCohort("without FLAIR and ADC", _NONE, missing=("FLAIR", "ADC")),
+    NullCohort("spin echo, then MPRAGE", replace(_NONE, sequences=("se", "mprage")), seeds=5),
+    NullCohort("MPRAGE, then spin echo", replace(_NONE, sequences=("mprage", "se")), seeds=6),
+    NullCohort("gradient echo, then MPRAGE", replace(_NONE, sequences=("spgr", "mprage")), seeds=7),
 )
 
 

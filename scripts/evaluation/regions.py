@@ -75,7 +75,8 @@ def find_regions(
     lesion, abnormal : (z, y, x)
         Enhancing voxels; all that is not normal brain (oedema, necrosis, other lesions) with them.
     white_prior : (z, y, x), optional
-        Where white matter may be, from an atlas or the truth: many a T1 tells it badly from grey matter.
+        Where white matter may be, from an atlas or the truth: many a T1 tells it badly from grey matter. Where a T1
+        doesn't tell them apart at all, as some spin echoes, all its tissue there is taken for white.
     spacing_zyx_mm : (z, y, x)
 
     Returns
@@ -88,12 +89,14 @@ def find_regions(
         If no white matter is left.
     """
     grey, bright = tissue_classes(t1, brain, spacing_zyx_mm)
-    white = bright if white_prior is None else bright & white_prior
     near_lesion = dilate(abnormal | lesion, _LESION_MARGIN_MM, spacing_zyx_mm)
     vivid = dilate(enhancing(t1, t1c, brain, spacing_zyx_mm), _VESSEL_MARGIN_MM, spacing_zyx_mm)
     calm = brain & ~near_lesion & ~vivid
-    inner = _drop_small(ndimage.binary_erosion(white) & calm, _SMALLEST_WHITE_MM3, spacing_zyx_mm)
-    if not inner.any():
+    candidates = [bright] if white_prior is None else [bright & white_prior, (grey | bright) & white_prior]
+    eroded = (ndimage.binary_erosion(white) & calm for white in candidates)
+    found = (_drop_small(white, _SMALLEST_WHITE_MM3, spacing_zyx_mm) for white in eroded)
+    inner = next((white for white in found if white.any()), None)
+    if inner is None:
         raise ValueError("no calm white matter found")
     roi = reader_roi(inner, spacing_zyx_mm)
     return Regions(brain, inner, roi, (grey | bright) & calm, lesion, spacing_zyx_mm)

@@ -61,6 +61,8 @@ class PatientConfig:
         Draw non-enhancing lesions, T1-bright lesions and white-matter disease.
     only
         If set, only lesions of these kinds (null cohorts): for instance ``("bright",)``.
+    sequences
+        If set, the kinds of T1 and T1c: for instance ``("mprage", "se")``, unlike ones.
     """
 
     doses: tuple[float, ...] = (1, 2, 4, 8)
@@ -75,6 +77,7 @@ class PatientConfig:
     fixed_misregistration: bool = False
     mimics: bool = True
     only: tuple[str, ...] = ()
+    sequences: tuple[str, str] | None = None
     noise: tuple[float, float] = (0.01, 0.09)
     bias_sd: tuple[float, float] = (0.02, 0.22)
 
@@ -292,7 +295,7 @@ def simulate_patient(seed: int, *, config: PatientConfig | None = None) -> Simul
         Inputs, noise-free targets in T1c units, and the truth.
     """
     config = config or PatientConfig()
-    protocol = draw_protocol(stream(seed, "protocol"))
+    protocol = draw_protocol(stream(seed, "protocol"), config.sequences)
     model, lesions, facts = build_model(seed, config, protocol)
     rng = stream(seed, "series")
     scanner = _Scanner(model, transmit_field(rng, protocol.field_t))

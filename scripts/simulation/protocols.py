@@ -21,9 +21,9 @@ class Protocol:
     dwi: Sequence
 
 
-def draw_t1_sequence(rng: np.random.Generator, field_t: float) -> Sequence:
-    """A T1-weighted sequence: spoiled gradient echo, inversion-prepared train, or spin echo."""
-    kind = rng.choice(("spgr", "mprage", "se"), p=(0.5, 0.35, 0.15))
+def draw_t1_sequence(rng: np.random.Generator, field_t: float, kind: str | None = None) -> Sequence:
+    """A T1-weighted sequence: spoiled gradient echo, inversion-prepared train, or spin echo, or of a given kind."""
+    kind = kind or str(rng.choice(("spgr", "mprage", "se"), p=(0.5, 0.35, 0.15)))
     if kind == "spgr":
         tr = float(rng.uniform(5.2, 10.5))
         te = float(rng.uniform(1.2, min(4.6, tr - 1)))
@@ -52,12 +52,16 @@ def _repeated(sequence: Sequence, rng: np.random.Generator) -> Sequence:
     return replace(changed, te_ms=min(changed.te_ms, changed.tr_ms - 1))
 
 
-def draw_protocol(rng: np.random.Generator) -> Protocol:
-    """One examination: T1c as T1 (55 %), same kind with other timing (35 %), or another kind (10 %)."""
+def draw_protocol(rng: np.random.Generator, kinds: tuple[str, str] | None = None) -> Protocol:
+    """One examination: T1c as T1 (55 %), same kind with other timing (35 %), or another kind (10 %).
+
+    `kinds` of T1 and T1c ("spgr", "mprage", "se") are kept to where they are given, each with a timing of its own.
+    """
     field_t = float(rng.choice((1.5, 3.0), p=(0.4, 0.6)))
-    t1 = draw_t1_sequence(rng, field_t)
-    relation = rng.choice(("same", "timing", "kind"), p=(0.55, 0.35, 0.10))
-    t1c = {"same": t1, "timing": _repeated(t1, rng), "kind": draw_t1_sequence(rng, field_t)}[str(relation)]
+    t1 = draw_t1_sequence(rng, field_t, kinds and kinds[0])
+    relation = "kind" if kinds else rng.choice(("same", "timing", "kind"), p=(0.55, 0.35, 0.10))
+    other_timing, other_kind = _repeated(t1, rng), draw_t1_sequence(rng, field_t, kinds and kinds[1])
+    t1c = {"same": t1, "timing": other_timing, "kind": other_kind}[str(relation)]
     tr = float(rng.uniform(5500, 11000))
     ti = tr_null_time(tr, 4200.0) * float(rng.uniform(0.93, 1.04))
     flair = Sequence(

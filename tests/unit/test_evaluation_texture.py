@@ -50,6 +50,20 @@ class TestRegions:
         found = find_regions(head["t1"], head["t1c"], head["brain"], lesion=nothing, abnormal=nothing)
         assert (found.tissue & head["lesion"]).sum() == 0
 
+    def test_a_prior_stands_in_where_the_t1_does_not_tell_white_from_grey(self, head: dict[str, np.ndarray]) -> None:
+        """Tissue of one brightness, and a bright vein that takes the class of the white matter for itself."""
+        flat = np.where(head["radius"] < 26, 80.0, 25.0).astype(np.float32)
+        flat += np.random.default_rng(4).normal(0, 0.3, flat.shape).astype(np.float32)
+        flat[:, 20:24, 8:26] += 60
+        nothing = np.zeros_like(head["lesion"])
+        prior = head["radius"] < 20
+        given = {"lesion": nothing, "abnormal": nothing}
+        found = find_regions(flat, flat, head["brain"], white_prior=prior, **given)
+        assert (found.white & ~prior).sum() == 0
+        assert found.white.sum() > 0.6 * ndimage.binary_erosion(prior).sum()
+        with pytest.raises(ValueError, match=r"^no calm white matter found$"):
+            find_regions(flat, flat, head["brain"], white_prior=nothing, **given)
+
     def test_dilation_is_in_mm(self) -> None:
         """2 mm is two voxels of 1 mm, and one of 2 mm."""
         mask = np.zeros((9, 9, 9), dtype=bool)

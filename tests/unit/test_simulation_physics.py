@@ -104,6 +104,15 @@ def test_plasma_after_a_full_dose():
     assert plasma_concentration(0.1, 10) == pytest.approx(0.52, abs=0.02)
 
 
+@pytest.mark.parametrize("before", ["spgr", "mprage", "se"])
+@pytest.mark.parametrize("after", ["spgr", "mprage", "se"])
+def test_a_protocol_keeps_to_the_kinds_that_are_asked_for(before, after):
+    protocol = draw_protocol(np.random.default_rng(2), (before, after))
+    assert (protocol.t1.kind, protocol.t1c.kind) == (before, after)
+    assert protocol.t1 != protocol.t1c
+    assert protocol.field_t == draw_protocol(np.random.default_rng(2)).field_t
+
+
 @pytest.mark.parametrize("kind", ["spgr", "mprage", "se"])
 def test_more_agent_is_brighter_up_to_twice_the_dose(kind):
     rng = np.random.default_rng(3)
