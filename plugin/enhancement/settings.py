@@ -172,7 +172,7 @@ class GateSettings(_Stage):
         default=Limit(soft=0.6, hard=0.2), description="Least brightening of vessels and dura by contrast, brain SDs"
     )
     white_matter: Limit = Field(
-        default=Limit(soft=1.2, hard=1.35),
+        default=Limit(soft=1.15, hard=1.2),
         description="Largest ratio of white to grey matter in T1c, over that in T1; more is another sequence",
     )
     grey_matter: Limit = Field(
