@@ -112,9 +112,11 @@ class TestForgettingPlugin:
         """Empty and one-letter texts are everybody's, and are left alone."""
         _, plugin = _proven()
         before = sys.getrefcount(shared)
-        for _ in range(100):
+        for _ in range(2000):
             plugin.ask(other=shared)
-        assert sys.getrefcount(shared) >= before + 90  # what the stand-in forgot is still forgotten
+        # What the stand-in forgot is still forgotten. None is everybody's in all the process: whatever else ends in the
+        # meantime lets go of some, once 24 of them, and given back there would be none of the 2000.
+        assert sys.getrefcount(shared) > before + 1000
 
     def test_many_threads_at_once(self) -> None:
         """Orthanc answers on many threads; nothing of any request stays, and nothing is let go of twice."""
