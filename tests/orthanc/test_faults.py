@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -214,6 +215,30 @@ class TestWork:
         assert orthanc.process.returncode == 0
         orthanc.start()
         assert orthanc.wait_for_job(study_id)["state"] == "STORED"
+        assert len(orthanc.results(study_id)) == 1
+        assert len(orthanc.jobs(study_id)) == 1
+
+    @pytest.mark.parametrize(
+        ("steps", "last_words"), [("long step", "left a step of the job under way"), ("short steps", "has stopped")]
+    )
+    def test_a_stop_within_native_steps_is_quick_and_clean(
+        self, start_orthanc: Start, make_study: MakeStudy, steps: str, last_words: str
+    ) -> None:
+        """Stopping neither waits for work that asks nobody whether to go on, nor ends Orthanc by a signal."""
+        orthanc = start_orthanc(variables={"LIGHT_FAULT": steps})
+        study = make_study()
+        orthanc.send(study.paths)
+        study_id = orthanc.study_id(study.study_instance_uid)
+        orthanc.wait_for_job(study_id, {"RUNNING"})
+        time.sleep(1)  # no progress tells that they have begun
+        assert orthanc.stop() < 10
+        assert orthanc.process is not None
+        assert orthanc.process.returncode == 0
+        assert last_words in orthanc.log_text().splitlines()[-1]
+        orthanc.variables.clear()
+        orthanc.start()
+        job = orthanc.wait_for_job(study_id)
+        assert job["state"] == "STORED"
         assert len(orthanc.results(study_id)) == 1
         assert len(orthanc.jobs(study_id)) == 1
 

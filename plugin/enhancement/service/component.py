@@ -41,7 +41,9 @@ log = structlog.get_logger("enhancement")
 
 TICK_S = 0.5
 SLOW_TICK_S = 5.0
-STOP_S = 3.0
+# How long a job may take to end by itself when Orthanc stops, and how long after it was interrupted.
+POLITE_STOP_S = 1.5
+STOP_S = 2.0
 # Orthanc looks for stable studies about once a second; a loaded machine may take longer.
 STABLE_SLACK_S = 5.0
 FAULT_S = 2.0
@@ -145,12 +147,20 @@ class Component:
             if time.monotonic() - slow > SLOW_TICK_S:
                 slow = time.monotonic()
                 self._guarded(self._keep_house)
+        self._end_workers()
+        self._ledger.close()
+
+    def _end_workers(self) -> None:
         for worker in self._workers:
             worker.wake()
-        deadline = time.monotonic() + STOP_S
-        for worker in self._workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
-        self._ledger.close()
+        if not self._joined(POLITE_STOP_S):
+            for worker in self._workers:
+                worker.interrupt()
+            self._joined(STOP_S)
+
+    def _joined(self, within_s: float) -> bool:
+        deadline = time.monotonic() + within_s
+        return all(worker.join(max(0.0, deadline - time.monotonic())) for worker in self._workers)
 
     def _guarded(self, step: Callable[[], Any]) -> bool:
         """Run one step; a fault is reported once and does not end the thread. Whether it went well."""

@@ -6,10 +6,13 @@ setting, a missing package or a damaged ledger becomes a red status instead of a
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 4.0
+# From ORTHANC_STOPPED on; an administrator's tool may kill what takes longer than ten seconds.
+LEAVE_S = 8.0
 RETRY_S = 10.0
+THREAD_NAME = "enhancement"
 RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED_STUDY", "DELETED_SERIES"})
 _INSTALL = (
     f"Run scripts/setup, which makes .venv for the Python that Orthanc embeds ({sys.version_info.major}."
@@ -70,9 +76,11 @@ class Plugin:
         self._component: Component | None = None
         self._fault: EnhancementError | None = None
         self._thread: threading.Thread | None = None
+        self._stopped_at = 0.0
 
     def register(self) -> None:
         """Register every callback; called while Orthanc loads."""
+        atexit.register(self._leave)
         self._host.on_change(self._changed)
         self._host.serve("/enhancement(/.*)?", self._answer)
         script = Path(__file__).parent / "explorer" / "explorer.js"
@@ -81,15 +89,30 @@ class Plugin:
     def _changed(self, kind: str, resource: str) -> None:
         """One C++ thread delivers every change, so nothing but noting it is done here."""
         if kind == "ORTHANC_STARTED":
-            self._thread = threading.Thread(target=self._run, name="enhancement", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
             self._thread.start()
         elif kind == "ORTHANC_STOPPED":
+            self._stopped_at = time.monotonic()
             self._stop.set()
             self._events.put(("STOP", ""))
             if self._thread is not None:
                 self._thread.join(STOP_TIMEOUT_S)
         elif kind in RELEVANT_CHANGES:
             self._events.put((kind, resource))
+
+    def _leave(self) -> None:
+        """End the process here if a step of native code outlives all patience; Python runs this before it finalises.
+
+        Orthanc has closed its database by now. A thread that came back from C++ into a finalised Python would be
+        unwound through that C++, which aborts: Orthanc would seem to have crashed (measured: SIGABRT in place of 0).
+        """
+        deadline = self._stopped_at + LEAVE_S
+        ours = [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
+        for thread in ours:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in ours):
+            self._host.log("warning", "enhancement: left a step of the job under way; it is taken up at the next start")
+            os._exit(0)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -5,6 +5,7 @@ Nothing that a job does can end the thread; whatever it raises becomes a state o
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable
@@ -51,6 +52,10 @@ class JobTimeout(StageError):
 
     default_code = "TIMEOUT"
     default_advice = "Raise ContrastEnhancement.Limits.JobSeconds, or look for what slows this machine down."
+
+
+class _Interrupted(SystemExit):
+    """Orthanc stops, and the step under way does not ask whether to go on. No `except Exception` keeps it."""
 
 
 class Worker:
@@ -104,6 +109,16 @@ class Worker:
         if self._thread.ident is not None:  # never started where enhancement is switched off
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def interrupt(self) -> None:
+        """End the job under way wherever it is, as soon as the thread is back in Python.
+
+        For a stop that does not wait: registration and the networks ask for it only every few seconds. A job may be
+        ended anywhere, since Orthanc may be killed anywhere.
+        """
+        if self.current is not None and self._thread.is_alive():
+            ident = ctypes.c_ulong(self._thread.ident or 0)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_Interrupted))
 
     def supervise(self) -> None:
         """Replace a thread that died; report one that no longer comes back to us."""
@@ -185,6 +200,8 @@ class Worker:
             )
         except Cancelled as error:
             self._cancelled(job, hold, error)
+        except _Interrupted:
+            self._ledger.release(job)
         except EnhancementError as error:
             self._ended_badly(job, hold, error)
         except MemoryError:

@@ -103,6 +103,22 @@ def _pass(seconds: float) -> None:
         matrix = (matrix @ matrix) % 7.0
 
 
+def _native_steps(radius: int) -> None:
+    """Calls of compiled C++ that let the GIL go, on one thread, with nothing between them that asks whether to stop.
+
+    Radius 10: one of half a minute or more; radius 2: many of some hundredths of a second.
+    """
+    import SimpleITK as sitk
+
+    smooth = sitk.MedianImageFilter()
+    smooth.SetRadius(radius)
+    smooth.SetNumberOfThreads(1)
+    size = 110 if radius > 2 else 30
+    ended = time.monotonic() + 60
+    while time.monotonic() < ended:
+        smooth.Execute(sitk.Image([size] * 3, sitk.sitkFloat32))
+
+
 def _inject(fault: str) -> None:
     if fault == "memory":
         raise MemoryError
@@ -112,6 +128,10 @@ def _inject(fault: str) -> None:
         raise KeyError("PatientName")
     if fault == "stuck":
         time.sleep(20)
+    if fault == "long step":
+        _native_steps(10)
+    if fault == "short steps":
+        _native_steps(2)
     if fault == "thread" and not os.environ.get("LIGHT_DIED"):
         os.environ["LIGHT_DIED"] = "1"
         raise SystemExit
