@@ -26,13 +26,15 @@ from enhancement.errors import InputError, MissingRole
 from enhancement.imaging import quality
 from enhancement.imaging.atlas import to_image
 from enhancement.imaging.brain import BrainExtractor, BuiltInExtractor, NativeExtractor, StrippedInput, UnlessStripped
-from enhancement.imaging.intensity import from_unit
+from enhancement.imaging.intensity import BrainStatistics, from_unit
+from enhancement.imaging.measured_enhancement import bounded, measured_enhancement
 from enhancement.imaging.native import to_native
 from enhancement.imaging.preparation import NetworkInput, Stopwatch, StudyImages, prepare
 from enhancement.imaging.quality import Check
 from enhancement.network.brain_extractor import load_brain_network
-from enhancement.network.ensemble import Ensemble, Prediction
+from enhancement.network.ensemble import Ensemble
 from enhancement.network.hd_bet import is_installed, load_hd_bet
+from enhancement.network.weights import Model
 from enhancement.settings import Role, Settings
 from enhancement.study_adc import study_adc
 
@@ -256,7 +258,11 @@ def enhance(
     spread_zyx = prediction.spread_zyx * np.float32(manifest.output.z_max - manifest.output.z_min)
     checks.append(quality.check_spread(spread_zyx, prepared.brain_zyx, settings.gate))
     warnings = quality.enforce(checks)
-    predicted, network_input = _in_t1c_numbers(ensemble, prepared, prediction)
+    inside = prepared.brain_zyx & prepared.covered["T1"] & prepared.covered["T1C"]
+    statistics = prepared.statistics[manifest.output.reference]
+    predicted, network_input = in_t1c_numbers(
+        ensemble.model, prepared.inputs_czyx, prediction.mean_zyx, statistics, inside
+    )
     t1c_pro, spread = _on_t1c_grid(images.t1c, prepared, predicted, network_input, spread_zyx, settings)
     watch.stop()
     return Enhancement(
@@ -276,17 +282,36 @@ def enhance(
     )
 
 
-def _in_t1c_numbers(
-    ensemble: Ensemble, prepared: NetworkInput, prediction: Prediction
+def in_t1c_numbers(
+    model: Model,
+    inputs_czyx: NDArray[np.float32],
+    mean_zyx: NDArray[np.float32],
+    statistics: BrainStatistics,
+    inside: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Prediction and T1c as the network saw it; the prediction is the input outside the brain."""
-    manifest = ensemble.model.manifest
-    statistics = prepared.statistics[manifest.output.reference]
-    index = ensemble.model.roles.index(manifest.output.reference)
-    channel = manifest.inputs[index]
-    seen = from_unit(prepared.inputs_czyx[index], channel.z_min, channel.z_max, statistics)
-    predicted = from_unit(prediction.mean_zyx, manifest.output.z_min, manifest.output.z_max, statistics)
-    inside = prepared.brain_zyx & prepared.covered["T1"] & prepared.covered["T1C"]
+    """The prediction as it is shown, and the T1c as the network saw it, bias field removed.
+
+    Parameters
+    ----------
+    model : Model
+        Its manifest says in which unit the prediction is, and by what it is bound.
+    inputs_czyx : (c, z, y, x)
+        The network's input.
+    mean_zyx : (z, y, x)
+        Its prediction.
+    statistics : BrainStatistics
+        Of the T1c.
+    inside : (z, y, x)
+        Where there is a prediction; elsewhere it is the input.
+    """
+    output = model.manifest.output
+    index = model.roles.index(output.reference)
+    channel = model.manifest.inputs[index]
+    seen = from_unit(inputs_czyx[index], channel.z_min, channel.z_max, statistics)
+    predicted = from_unit(mean_zyx, output.z_min, output.z_max, statistics)
+    if output.bound is not None and inside.any():
+        measured = measured_enhancement(inputs_czyx[model.roles.index("T1")], seen, inside)
+        predicted = bounded(predicted, seen, measured, **output.bound.model_dump())
     return np.where(inside, predicted, seen), seen
 
 

@@ -72,7 +72,7 @@ class Study:
     test: int = 4
     data: Path | None = None
     # The head "gain" needs T1 and T1C, which some subsets lack.
-    switches: tuple[str, ...] = ("folds=1", "channels=8", "average=0", "patch=64", "head=residual")
+    switches: tuple[str, ...] = ("folds=1", "channels=8", "average=0", "patch=64", "head=residual", "bound=none")
 
 
 def run_point(folder: Path, study: Study, switches: Sequence[str], cases: Sequence[Case]) -> dict[str, float]:

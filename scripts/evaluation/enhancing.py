@@ -17,9 +17,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from enhancement.imaging.bias_field import estimate_bias_field
-from enhancement.imaging.intensity import BrainStatistics, from_unit, normalise
+from enhancement.imaging.intensity import BrainStatistics, normalise
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import Model, load_model
+from enhancement.pipeline import in_t1c_numbers
 from evaluation.cases import Case
 from evaluation.regions import Mask, Volume
 
@@ -73,10 +74,10 @@ class Enhancer:
         prediction = self.ensemble.predict(inputs)
         seconds = time.perf_counter() - start
         output = self.model.manifest.output
-        mean = from_unit(prediction.mean_zyx, output.z_min, output.z_max, statistics) * field
+        shown, _ = in_t1c_numbers(self.model, inputs, prediction.mean_zyx, statistics, case.brain)
         per_unit = (output.z_max - output.z_min) * statistics.sd
         return Enhanced(
-            image=np.where(case.brain, mean, case.t1c).astype(np.float32),
+            image=np.where(case.brain, shown * field, case.t1c).astype(np.float32),
             spread=np.where(case.brain, prediction.spread_zyx * per_unit * field, 0).astype(np.float32),
             predictions=prediction.predictions,
             seconds=seconds,

@@ -106,7 +106,11 @@ def describe(
         ),
         inputs=inputs,
         output=OutputScale(
-            z_min=low, z_max=high, reference=recipe.inputs[-1].role, dose_factor=recipe.doses.dose_factor
+            z_min=low,
+            z_max=high,
+            reference=recipe.inputs[-1].role,
+            dose_factor=recipe.doses.dose_factor,
+            bound=recipe.bound,
         ),
         grid=grid,
         folds=(_PLACEHOLDER,),

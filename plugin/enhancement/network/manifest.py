@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -37,17 +37,29 @@ class InputChannel(_Part):
     required: bool = True
 
 
+class Bound(_Part):
+    """What of a prediction is shown; the arguments of `imaging.measured_enhancement.bounded`."""
+
+    gain: Annotated[float, Field(gt=0)]
+    noise_sds: Annotated[float, Field(ge=0)]
+    voxel_noise_sds: Annotated[float, Field(ge=0)]
+    faint: Annotated[float, Field(ge=0)]
+    plain: Annotated[float, Field(gt=0)]
+
+
 class OutputScale(_Part):
     """How a prediction becomes an intensity again.
 
     `reference` names the input whose brain mean and SD give the unit back; `dose_factor` is the multiple of
     the input's dose that the network was trained to show (in the published recipe: the ratio of its training doses).
+    `bound` limits what is shown of it; without one all is.
     """
 
     z_min: float = 0.0
     z_max: float = 1.0
     reference: str = "T1C"
     dose_factor: float = 1.0
+    bound: Bound | None = None
 
 
 class Grid(_Part):
@@ -98,8 +110,16 @@ class Manifest(_Part):
     provenance: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
 
+    @model_validator(mode="after")
+    def _can_be_bound(self) -> Manifest:
+        if self.output.bound is not None and "T1" not in [channel.role for channel in self.inputs]:
+            raise ValueError("a bound is found from T1 and T1C, and the inputs hold no T1")
+        return self
+
     def expected_digest(self) -> str:
         """SHA-256 over the canonical JSON of what defines the predictions."""
         content = self.model_dump(mode="json", exclude={"digest", "metrics", "provenance"})
+        if self.output.bound is None:  # models of before there were bounds keep their digest
+            del content["output"]["bound"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()

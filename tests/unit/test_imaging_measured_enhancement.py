@@ -1,0 +1,112 @@
+"""What the T1c measured of the agent, and what a prediction may show beyond it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from enhancement.imaging.measured_enhancement import Measured, bounded, measured_enhancement
+
+Volume = NDArray[np.float32]
+
+_SHAPE = (40, 48, 44)
+_BOUND: dict[str, Any] = {"gain": 3.0, "noise_sds": 2.0, "voxel_noise_sds": 1.0, "faint": 0.1, "plain": 0.3}
+
+
+def _ball(centre: tuple[int, int, int], radius: float) -> NDArray[np.bool_]:
+    grid = np.ogrid[tuple(slice(n) for n in _SHAPE)]
+    return np.asarray(sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2)
+
+
+class Head:
+    """Two tissues whose contrast the T1c has the other way round, a lesion that enhances and one that is T1-bright."""
+
+    def __init__(self, noise: float = 0.0) -> None:
+        random = np.random.default_rng(0)
+        self.brain = _ball((20, 24, 22), 19)
+        white = ndimage.gaussian_filter(random.standard_normal(_SHAPE), 3) > 0
+        self.lesion, self.bright = _ball((20, 30, 22), 3), _ball((20, 14, 22), 3)
+        self.t1 = np.where(white, 100.0, 70.0)
+        self.t1[self.bright] = 160.0
+        self.t1c = np.where(white, 300.0, 330.0)
+        self.t1c[self.bright] = 300 * 1.6
+        self.t1c[self.lesion] += 120.0
+        self.t1 = (self.t1 + noise * 0.3 * random.standard_normal(_SHAPE)).astype(np.float32)
+        self.t1c = (self.t1c + noise * random.standard_normal(_SHAPE)).astype(np.float32)
+
+    def measured(self) -> Measured:
+        return measured_enhancement(self.t1, self.t1c, self.brain)
+
+
+class TestMeasured:
+    def test_a_lesion_counts_and_another_sequence_or_t1_bright_tissue_does_not(self) -> None:
+        head = Head()
+        found = head.measured()
+        calm = ndimage.binary_erosion(head.brain, iterations=3) & ~_ball((20, 30, 22), 7) & ~_ball((20, 14, 22), 6)
+        assert found.excess_zyx[20, 30, 22] == pytest.approx(120, abs=12)
+        assert np.abs(found.excess_zyx[calm]).max() < 8
+        assert found.excess_zyx[20, 14, 22] < 30
+        assert found.level == pytest.approx(np.median(head.t1c[head.brain]))
+        assert not found.excess_zyx[~head.brain].any()
+
+    def test_noise_is_measured_before_and_after_smoothing(self) -> None:
+        """White noise of SD s has about s / 6.7 left after a Gaussian of one voxel; the T1's adds to it a little."""
+        found = Head(noise=15.0).measured()
+        assert found.voxel_noise == pytest.approx(16, rel=0.15)
+        assert found.noise == pytest.approx(16 / 6.7, rel=0.35)
+
+    def test_a_volume_without_contrast_has_no_enhancement(self) -> None:
+        brain = _ball((20, 24, 22), 19)
+        flat = np.full(_SHAPE, 5.0, np.float32)
+        found = measured_enhancement(flat, flat, brain)
+        assert np.abs(found.excess_zyx).max() < 1e-4
+
+
+class TestBounded:
+    def test_a_lesion_is_shown_as_predicted(self) -> None:
+        head = Head(noise=6.0)
+        added = np.where(head.lesion, 200.0, 0.0).astype(np.float32)
+        shown = bounded(head.t1c + added, head.t1c, head.measured(), **_BOUND)
+        inner = _ball((20, 30, 22), 2)
+        np.testing.assert_allclose((shown - head.t1c)[inner], 200.0, rtol=1e-4)
+
+    def test_what_was_not_measured_is_not_shown(self) -> None:
+        """A blob added where the T1c has nothing keeps what noise removal may need."""
+        head = Head(noise=6.0)
+        measured = head.measured()
+        blob = _ball((28, 20, 14), 3)
+        shown = bounded(head.t1c + np.where(blob, 200.0, 0).astype(np.float32), head.t1c, measured, **_BOUND)
+        added = (shown - head.t1c)[blob]
+        assert np.median(added) <= measured.voxel_noise * 1.001
+        assert added.mean() < 25
+
+    def test_a_faint_addition_is_not_shown(self) -> None:
+        """30 of 315 is a tenth of the brain's level."""
+        head = Head(noise=2.0)
+        measured = head.measured()
+        added = np.where(head.lesion, 30.0, 0.0).astype(np.float32)
+        shown = bounded(head.t1c + added, head.t1c, measured, **_BOUND)
+        assert (shown - head.t1c).max() <= measured.voxel_noise * 1.001
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        seed=st.integers(0, 1000),
+        strength=st.floats(0, 500),
+        gain=st.floats(0.5, 5),
+        faint=st.floats(0, 0.5),
+    )
+    def test_nothing_is_raised_and_nothing_falls_below_the_t1c_that_was_not_lower(
+        self, seed: int, strength: float, gain: float, faint: float
+    ) -> None:
+        head = Head(noise=5.0)
+        random = np.random.default_rng(seed)
+        prediction = head.t1c + (strength * random.standard_normal(_SHAPE)).astype(np.float32)
+        bound = _BOUND | {"gain": gain, "faint": faint, "plain": faint + 0.1}
+        shown = bounded(prediction, head.t1c, head.measured(), **bound)
+        slack = 1e-3 * (1 + strength)
+        assert (shown <= prediction + slack).all()
+        assert (shown >= np.minimum(prediction, head.t1c) - slack).all()
