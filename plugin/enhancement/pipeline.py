@@ -1,7 +1,8 @@
 """The method, top to bottom.
 
-Read the series, compute the ADC, find the brain, register, resample once, normalise, predict, return to the T1c's
-grid, hold the result against the gate. Bône et al., Invest Radiol 2022, with the changes that the modules name.
+Read the series, compute the ADC, find the brain, register, resample once, normalise, predict, bound the prediction by
+what was measured, return to the T1c's grid, hold the result against the gate. Bône et al., Invest Radiol 2022, with the
+changes that the modules name.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ Research software. Not a medical device; no reader has judged its images, no pat
 - Loss: {terms}.
 - Adam at {recipe.learning_rate:g} (decay: {recipe.decay}), batch {recipe.batch}, {patch}, {recipe.precision}.
 - Augmentation: {_augmentation(recipe)}
-
+{_shown(recipe)}
 | network | seed | steps | minutes | validation (held-out patients of the same simulator or folder) |
 |-|-|-|-|-|
 {rows}
@@ -179,6 +179,17 @@ _LIMITS = {
   field of view may fail.
 - Its edge is as sharp as its grid; it is made for normalisation and registration, not for volumetry.""",
 }
+
+
+def _shown(recipe: Recipe) -> str:
+    """The card's line about the bound, if there is one."""
+    bound = recipe.bound
+    if bound is None:
+        return ""
+    measured = f"at most {bound.gain:g} times what the T1c measured beyond {bound.noise_sds:g} SDs of its noise"
+    plain = f"nothing of additions below {bound.faint:g} of the brain's level, all from {bound.plain:g} on"
+    noise = f"{bound.voxel_noise_sds:g} SD of a voxel's noise always, so that noise is removed"
+    return f"- Shown of what the networks add: {measured};\n  {plain}; {noise}\n  (`measured_enhancement.py`).\n"
 
 
 def _validation(checkpoint: Checkpoint) -> str:

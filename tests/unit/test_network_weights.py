@@ -1,12 +1,14 @@
 """Model folders: what is written is what is read, and nothing else is loaded."""
 
+import hashlib
 import json
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from enhancement.errors import WeightsMismatch, WeightsMissing
-from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale
+from enhancement.network.manifest import Bound, Fold, InputChannel, Manifest, NetworkShape, OutputScale
 from enhancement.network.residual_unet import ResidualUNet, initialise
 from enhancement.network.weights import load_model, write_model
 
@@ -68,6 +70,24 @@ class TestRoundTrip:
         other = write_model(folder, manifest(), [network(2).state_dict(), network(1).state_dict()])
         assert same.digest == first
         assert other.digest != first
+
+    def test_a_bound_is_another_model_and_none_is_as_before_there_were_bounds(self):
+        """Models that were made before keep their digest."""
+        plain = manifest()
+        content = plain.model_dump(mode="json", exclude={"digest", "metrics", "provenance"})
+        del content["output"]["bound"]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        assert plain.expected_digest() == hashlib.sha256(text.encode()).hexdigest()
+        bound = Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=0.1, plain=0.3)
+        output = plain.output.model_copy(update={"bound": bound})
+        assert manifest(output=output).expected_digest() != plain.expected_digest()
+
+    def test_a_bound_needs_a_t1(self):
+        """Without one nothing is measured."""
+        bound = Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=0.1, plain=0.3)
+        inputs = tuple(InputChannel(role=role, z_min=-3, z_max=12) for role in ("FLAIR", "T1C"))
+        with pytest.raises(ValidationError, match="the inputs hold no T1"):
+            manifest(output=OutputScale(bound=bound), inputs=inputs)
 
     def test_files_of_an_older_model_are_removed(self, folder):
         """Fewer folds leave no orphan behind, and no half-written file."""

@@ -147,6 +147,12 @@ class TestSwitches:
         assert [channel.role for channel in recipe.inputs] == ["T1", "T1C"]
         assert recipe.inputs[0].dropout == 0.1
 
+    def test_without_a_t1_there_is_no_bound(self):
+        """Nothing is measured then; a site that wants none switches it off."""
+        assert change("t1c-pro", ["inputs=T1,T1C", "bound.gain=2"]).bound.gain == 2
+        assert change("t1c-pro", ["inputs=FLAIR,T1C", "head=residual"]).bound is None
+        assert change("t1c-pro", ["bound=none"]).bound is None
+
     @pytest.mark.parametrize(
         ("switch", "message"),
         [("stepps=3", "stepps"), ("steps", "name=value"), ("steps=-1", "steps"), ("inputs=T3", "T1, FLAIR"),
@@ -180,6 +186,7 @@ class TestPublishing:
         assert len(model.folds) == 2
         assert model.digest == manifest.digest
         assert manifest.output.dose_factor == 4
+        assert manifest.output.bound == PRESETS["t1c-pro"].bound is not None
         assert [c.required for c in manifest.inputs] == [True, False, False, True]
         again = Trainer(
             tiny_recipe("fold=1", "folds=2"), source, RunSettings(tmp_path / "on"), start=tmp_path / "model"
@@ -190,7 +197,13 @@ class TestPublishing:
         prediction = Ensemble(model, mirrorings=1, device="cpu").predict(torch.rand(4, 8, 8, 8).numpy())
         assert prediction.predictions == 2
         card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
-        for text in ("4 made-up patients", "A note.", "cannot do", "Not a medical device"):
+        for text in (
+            "4 made-up patients",
+            "A note.",
+            "cannot do",
+            "Not a medical device",
+            "at most 3 times what the T1c measured",
+        ):
             assert text in card
         assert json.loads((tmp_path / "model" / "manifest.json").read_text())["metrics"]["cnr"] == 3.2
 
