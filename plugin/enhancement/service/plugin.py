@@ -106,6 +106,8 @@ class Plugin:
         Orthanc has closed its database by now. A thread that came back from C++ into a finalised Python would be
         unwound through that C++, which aborts: Orthanc would seem to have crashed (measured: SIGABRT in place of 0).
         """
+        if not self._stop.is_set():  # Orthanc ends of a fault of its own, and its exit status shall say so
+            return
         deadline = self._stopped_at + LEAVE_S
         ours = [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
         for thread in ours:
