@@ -89,6 +89,11 @@ class TestRoundTrip:
         with pytest.raises(ValidationError, match="the inputs hold no T1"):
             manifest(output=OutputScale(bound=bound), inputs=inputs)
 
+    def test_a_bound_needs_room_between_faint_and_plain(self):
+        """Or the step between them divides by zero."""
+        with pytest.raises(ValidationError, match="plain must be above faint"):
+            Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=0.3, plain=0.3)
+
     def test_files_of_an_older_model_are_removed(self, folder):
         """Fewer folds leave no orphan behind, and no half-written file."""
         write_model(folder, manifest(), [network(0).state_dict()])

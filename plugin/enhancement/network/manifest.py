@@ -46,6 +46,12 @@ class Bound(_Part):
     faint: Annotated[float, Field(ge=0)]
     plain: Annotated[float, Field(gt=0)]
 
+    @model_validator(mode="after")
+    def _has_a_ramp(self) -> Bound:
+        if self.plain <= self.faint:
+            raise ValueError(f"plain must be above faint, found {self.plain} and {self.faint}")
+        return self
+
 
 class OutputScale(_Part):
     """How a prediction becomes an intensity again.

@@ -29,7 +29,7 @@ STOP_TIMEOUT_S = 4.0
 # From ORTHANC_STOPPED on; an administrator's tool may kill what takes longer than ten seconds.
 LEAVE_S = 8.0
 RETRY_S = 10.0
-THREAD_NAME = "enhancement"
+THREAD_NAME = "enhancement"  # of every thread whose end a stop waits for, to begin with
 RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED_STUDY", "DELETED_SERIES"})
 _INSTALL = (
     f"Run scripts/setup, which makes .venv for the Python that Orthanc embeds ({sys.version_info.major}."

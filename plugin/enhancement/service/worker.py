@@ -30,6 +30,7 @@ from enhancement.service.engine import Engine
 from enhancement.service.health import Health, Light
 from enhancement.service.leases import Hold
 from enhancement.service.ledger import Ledger
+from enhancement.service.plugin import THREAD_NAME
 from enhancement.service.processing import Outcome, check_room, process
 from enhancement.service.states import JobRow, State
 from enhancement.settings import Settings
@@ -137,7 +138,7 @@ class Worker:
             self._health.clear(part)
 
     def _make_thread(self) -> threading.Thread:
-        return threading.Thread(target=self._run, name=f"enhancement-{self.name}", daemon=True)
+        return threading.Thread(target=self._run, name=f"{THREAD_NAME}-{self.name}", daemon=True)
 
     def _run(self) -> None:
         if self._settings.preload:
