@@ -77,3 +77,30 @@ class TestHeads:
             losses.append(float(loss.detach()))
         assert losses[-1] < losses[0]
         assert float(network(x).detach().std()) > 1e-4
+
+    @pytest.mark.parametrize("bias", [-15.0, 15.0])
+    def test_a_network_that_died_comes_back(self, bias):
+        """All zero or all one, where the sigmoid's own slope is 3e-7."""
+        network = make("sigmoid", levels=2, channels=4)
+        torch.nn.init.constant_(network.last.bias, bias)
+        optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+        x = 0.2 + 0.07 * torch.randn(1, 4, 8, 8, 8)
+        losses = []
+        for _ in range(300):
+            loss = (network(x) - x[:, 3:]).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(float(loss.detach()))
+        assert losses[-1] < losses[0] / 2
+
+    @pytest.mark.parametrize(("logit", "slope"), [(-1.0, 0.19661), (3.0, 0.04518), (-15.0, 0.02), (15.0, 0.02)])
+    def test_the_slope_is_the_sigmoids_own_until_it_saturates(self, logit, slope):
+        """Above outputs of 0.98 and below 0.02 training sees a slope of 0.02."""
+        network = make("sigmoid", levels=2, channels=4)
+        torch.nn.init.zeros_(network.last.weight)
+        torch.nn.init.constant_(network.last.bias, logit)
+        output = network(torch.rand(1, 4, 8, 8, 8))
+        output.mean().backward()
+        assert float(network.last.bias.grad) == pytest.approx(slope, rel=1e-3)
+        assert float(output.detach().mean()) == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-4)
