@@ -22,6 +22,8 @@ _INPUTS = ("t1", "flair", "adc", "t1c", "t1c_low")
 #: Labels of normal structures that take up agent.
 PHYSIOLOGICAL = (Label.VESSEL, Label.DURA, Label.PLEXUS)
 _NO_UPTAKE = (Label.OEDEMA, Label.NON_ENHANCING, Label.T1_BRIGHT, Label.WM_DISEASE, Label.CAVITY)
+#: Receive fields are smoother than this; tissue that is averaged over it has no noise left.
+_FIELD_MM = 12.0
 #: A lesion's agent reaches beyond the voxels labelled as it, by its soft edge.
 _RIM_MM = 2.0
 
@@ -47,6 +49,7 @@ def make_patient(number: int, path: Path, *, task: str = "enhance", seed: int = 
         return
     patient = simulate_patient(simulated_seed)
     volumes = {name: getattr(patient, name) for name in _INPUTS}
+    volumes["t1c_low"] = in_the_field_of(volumes["t1c_low"], patient.t1_clean, patient.labels, patient.brain)
     if target in (FOCAL, DISEASE):
         volumes[target] = focal_target(
             patient.t1c_k[1.0], patient.t1_clean, patient.labels, patient.brain, disease_only=target == DISEASE
@@ -100,6 +103,35 @@ def focal_target(
     return np.asarray(full + 3 * focal / (1 + focal / mean), np.float32)
 
 
+def in_the_field_of(
+    low: NDArray[np.float32], clean: NDArray[np.float32], labels: NDArray[np.uint8], brain: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """The low dose as if its receive field and gain had been those of the full dose.
+
+    Each acquisition has a field of its own, by which the two differ by up to one standard deviation of the brain, as
+    no two would after the plugin's bias correction. A network that is to make the one of the other can't
+    know the field of its target, and 1,000 steps taught it nothing else than to guess.
+
+    Parameters
+    ----------
+    low : (z, y, x)
+        T1c at the low dose, as acquired.
+    clean : (z, y, x)
+        Without agent and noise, in the field of the full dose.
+    labels : (z, y, x)
+        0 where the brain is healthy.
+    brain : (z, y, x)
+
+    Returns
+    -------
+    (z, y, x), float32
+    """
+    calm = (brain & (labels == 0)).astype(np.float32)
+    theirs, ours = (ndimage.gaussian_filter(volume * calm, _FIELD_MM) for volume in (low, clean))
+    known = ours > 1e-3 * float(ours.max())
+    return np.asarray(np.where(known, low * ours / np.maximum(theirs, 1e-3 * float(theirs.max())), low), np.float32)
+
+
 def _diseased(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """1 in and near what takes up agent and is not normal, 0 elsewhere; the grid has 1 mm voxels."""
     sources = (labels != 0) & ~np.isin(labels, [int(label) for label in (*PHYSIOLOGICAL, *_NO_UPTAKE)])
@@ -128,10 +160,11 @@ def pack_cache(folder: Path, packed: Path, target: str = "t1c_4", *, limit: int 
         found = cache.read(folder, seed)
         volumes = {name: np.asarray(found.volumes[channels[name]], np.float32) for name in _INPUTS}
         masks = {name: np.asarray(found.masks[i]) for i, name in enumerate(cache.MASKS)}
+        clean = np.asarray(found.volumes[channels["t1_clean"]], np.float32)
+        volumes["t1c_low"] = in_the_field_of(volumes["t1c_low"], clean, masks["labels"], masks["brain"] > 0)
         if target in (FOCAL, DISEASE):
-            full, none = (np.asarray(found.volumes[channels[name]], np.float32) for name in ("t1c_k1", "t1_clean"))
-            brain = masks["brain"] > 0
-            volumes[target] = focal_target(full, none, masks["labels"], brain, disease_only=target == DISEASE)
+            full, brain = np.asarray(found.volumes[channels["t1c_k1"]], np.float32), masks["brain"] > 0
+            volumes[target] = focal_target(full, clean, masks["labels"], brain, disease_only=target == DISEASE)
         else:
             volumes[target] = np.asarray(found.volumes[channels[target.replace("t1c_", "t1c_k")]], np.float32)
         _pack(path, volumes, masks["labels"], masks["brain"] > 0, masks["brain_imperfect"] > 0)

@@ -9,7 +9,7 @@ from enhancement.network.residual_unet import LARGEST_GAIN, ResidualUNet, initia
 from training.losses import compute_loss, gradient_error, soft_dice, structural_similarity
 from training.recipe import LossWeights
 from training.sampling import Sample
-from training.simulated import focal_target
+from training.simulated import focal_target, in_the_field_of
 
 SHAPE = (1, 1, 14, 14, 14)
 
@@ -137,6 +137,35 @@ class TestFocalTarget:
         np.testing.assert_array_equal(target[labels == 3], everything[labels == 3])
         np.testing.assert_array_equal(target[4, 5:9, 5:9], everything[4, 5:9, 5:9])
         np.testing.assert_array_equal(target[labels == 4], full[labels == 4])
+
+
+class TestReceiveField:
+    """Low and full dose were acquired with fields of their own, which the target may not differ by."""
+
+    @pytest.fixture
+    def scene(self):
+        rng = np.random.default_rng(0)
+        z, y, x = np.mgrid[0:60, 0:60, 0:60] / 60 - 0.5
+        brain = z**2 + y**2 + x**2 < 0.2
+        tissue = rng.normal(300, 30, brain.shape) * brain
+        theirs, ours = 1 + 0.2 * x, 1 - 0.15 * z
+        labels = np.zeros(brain.shape, np.uint8)
+        labels[25:33, 25:33, 25:33] = 3
+        low = (tissue + 200 * (labels > 0)) * theirs * 5 * rng.normal(1, 0.02, brain.shape)
+        clean = (tissue * ours).astype(np.float32)
+        found = in_the_field_of(low.astype(np.float32), clean, labels, brain)
+        return found, clean, brain, labels, tissue
+
+    def test_calm_brain_has_the_field_and_gain_of_the_full_dose(self, scene):
+        found, clean, brain, labels, _ = scene
+        ratio = (found / np.where(clean == 0, 1, clean))[brain & (labels == 0)]
+        assert np.median(ratio) == pytest.approx(1.0, abs=0.005)
+        assert np.percentile(np.abs(ratio - 1), 95) < 0.06  # of it 0.04 is the low dose's own noise
+
+    def test_a_lesion_keeps_its_contrast(self, scene):
+        found, clean, _, labels, tissue = scene
+        inside = labels == 3
+        assert found[inside].mean() / clean[inside].mean() == pytest.approx(1 + 200 / tissue[inside].mean(), rel=0.02)
 
 
 class TestGainHead:
