@@ -123,7 +123,7 @@ def model_card(manifest: Manifest, recipe: Recipe, checkpoints: Sequence[Checkpo
         f"| {i} | {c.recipe.seed} | {c.step:,} | {c.seconds / 60:.0f} | {_validation(c)} |"
         for i, c in enumerate(checkpoints)
     )
-    terms = ", ".join(f"{k} {v:g}" for k, v in recipe.loss.model_dump().items() if v and k != "difference_threshold")
+    terms = ", ".join(f"{k} {v:g}" for k, v in recipe.loss.model_dump().items() if v and not k.endswith("_threshold"))
     patch = f"cubes of {recipe.patch} voxels" if recipe.patch else "whole volumes"
     disease_only = recipe.doses.target_volume == DISEASE
     task = _TASKS[recipe.task].format(
@@ -149,13 +149,15 @@ Research software. Not a medical device; no reader has judged its images, no pat
 | network | seed | steps | minutes | validation (held-out patients of the same simulator or folder) |
 |-|-|-|-|-|
 {rows}
-
-{notes.strip()}
-
+{_noted(notes)}
 ## What it cannot do
 
 {_LIMITS[recipe.task].format(normal=_NORMAL_UPTAKE[disease_only])}
 """
+
+
+def _noted(notes: str) -> str:
+    return f"\n## Notes\n\n{notes.strip()}\n" if notes.strip() else ""
 
 
 _TASKS = {
