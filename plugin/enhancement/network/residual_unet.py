@@ -138,7 +138,7 @@ class ResidualUNet(nn.Module):
             y = self.decoders[level](torch.cat((self.ups[level](y), skips[level]), dim=1))
         output: Tensor = self.last(y).float()
         if self.head == "sigmoid":
-            return _living_sigmoid(output) if output.requires_grad else torch.sigmoid(output)
+            return _living_sigmoid(output)
         if self.head == "residual":
             return x[:, -1:].float() + output / _UNIT
         if self.head == "gain":
