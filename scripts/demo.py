@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT / "plugin"), str(ROOT / "scripts")]
 
 from rich.console import Console  # noqa: E402
 
-from demonstration.peers import Viewer, free_port  # noqa: E402
+from demonstration.peers import Viewer, free_ports  # noqa: E402
 from demonstration.run import Demo  # noqa: E402
 from demonstration.server import DemoError, OrthancServer  # noqa: E402
 
@@ -46,7 +46,8 @@ def main(
         overrides += [f"ContrastEnhancement.Model.Mirrorings={mirrorings}"]
         overrides += [f"DicomModalities.{viewer.ae_title}={json.dumps([viewer.ae_title, '127.0.0.1', viewer.port])}"]
         shutil.rmtree(folder / "orthanc", ignore_errors=True)  # a study that is already stored would start nothing
-        server = OrthancServer(folder / "orthanc", http_port=free_port(), dicom_port=free_port(), overrides=overrides)
+        http_port, dicom_port = free_ports(2)
+        server = OrthancServer(folder / "orthanc", http_port=http_port, dicom_port=dicom_port, overrides=overrides)
         try:
             with server:
                 Demo(console, server, viewer, study, report=folder / "report.png").run(stable_age_s=stable_age)

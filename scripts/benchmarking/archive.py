@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarking.load import Latency, make_series, store
-from demonstration.peers import free_port, send_study
+from demonstration.peers import free_ports, send_study
 from demonstration.server import OrthancServer
 
 ASSOCIATIONS = 4
@@ -21,9 +21,9 @@ Say = Callable[[str], None]
 @contextmanager
 def server(folder: Path, name: str, overrides: list[str]) -> Iterator[OrthancServer]:
     """An Orthanc on ports of its own."""
-    with OrthancServer(
-        folder / name, http_port=free_port(), dicom_port=free_port(), overrides=["StableAge=2", *overrides]
-    ) as running:
+    http_port, dicom_port = free_ports(2)
+    overrides = ["StableAge=2", *overrides]
+    with OrthancServer(folder / name, http_port=http_port, dicom_port=dicom_port, overrides=overrides) as running:
         yield running
 
 

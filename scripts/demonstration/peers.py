@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,11 +22,13 @@ ANSWER_S = 300
 SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}
 
 
-def free_port() -> int:
-    """A TCP port of this machine that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """TCP ports of this machine that nothing listens on, no two of them the same."""
+    with ExitStack() as held:
+        listeners = [held.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind((HOST, 0))
+        return [int(listener.getsockname()[1]) for listener in listeners]
 
 
 def _entity(ae_title: str) -> AE:
@@ -64,7 +67,7 @@ class Viewer:
     """A storage SCP that asks Orthanc for a series and keeps what arrives."""
 
     ae_title: str = "VIEWER"
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=lambda: free_ports(1)[0])
     received: list[Dataset] = field(default_factory=list)
 
     def __enter__(self) -> Viewer:

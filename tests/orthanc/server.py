@@ -38,15 +38,22 @@ class NoAnswer(ConnectionError):
     """The association ended without an answer to a C-STORE."""
 
 
+_given_ports: set[int] = set()
+
+
 def free_port() -> int:
     """A TCP port that nothing listens on, and that no outgoing connection is given while Orthanc is down.
 
-    The system takes those from 32768 on; measured: an Orthanc that was killed found its port taken by one.
+    The system takes those from 32768 on; measured: an Orthanc that was killed found its port taken by one. No port is
+    given twice: until its owner listens it looks free, and an Orthanc was given one port for both HTTP and DICOM.
     """
     while True:
         port = secrets.randbelow(12_000) + 20_000
+        if port in _given_ports:
+            continue
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
+            _given_ports.add(port)
             return port
 
 

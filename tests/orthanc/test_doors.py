@@ -289,7 +289,9 @@ def _when_up(url: str, auth: tuple[str, str]) -> httpx.Response:
     raise AssertionError("Orthanc did not come up")
 
 
-def test_a_free_port_is_free() -> None:
+def test_a_free_port_is_free_and_given_once() -> None:
     """The tests' own foundation."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", free_port()))
+    ports = [free_port() for _ in range(1_000)]  # drawn anew each time, two of these would be the same
+    assert len(set(ports)) == len(ports)
