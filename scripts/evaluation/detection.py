@@ -2,8 +2,8 @@
 
 A mark and a reference lesion pair when their centres are closer than half the mean of the two axes. The paper
 does not say of which of the two; here it is the larger, for the reader's diameters come in steps. Pairs are
-made closest first, each mark and each lesion once. A further mark that lies within a reference lesion is
-neither found nor false: a person marks a lesion once.
+made closest first, each mark and each lesion once. A further mark that lies within a reference lesion, which need not
+be a ball, is neither found nor false: a person marks a lesion once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from evaluation import significance
 from evaluation.reader import Detection
+from evaluation.regions import Mask, Spacing, dilate
 
 #: The paper's nested sets, and disjoint bins for the small ones: (name, from mm, below mm).
 SIZE_SETS: tuple[tuple[str, float, float], ...] = (
@@ -27,6 +28,7 @@ SIZE_SETS: tuple[tuple[str, float, float], ...] = (
     ("5-10 mm", 5, 10),
     (">10 mm", 10, np.inf),
 )
+_BESIDE_MM = 1.0  # a mark this near to a lesion is within it
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,23 @@ class Reading:
         return self.scores >= at_least
 
 
-def pair(marks: Sequence[Detection], lesions: Sequence[Lesion]) -> Reading:
+def pair(
+    marks: Sequence[Detection],
+    lesions: Sequence[Lesion],
+    *,
+    tissue: Mask | None = None,
+    spacing_zyx_mm: Spacing = (1.0, 1.0, 1.0),
+) -> Reading:
     """Pair a reader's marks with the reference lesions of a case.
+
+    Parameters
+    ----------
+    marks, lesions : sequences
+    tissue : (z, y, x), optional
+        What enhances of the lesions. A mark on it, or within 1 mm of it, is within a lesion: the rim of a glioma and a
+        sheet of dura reach beyond the ball about their centre.
+    spacing_zyx_mm : (z, y, x)
+        Of `tissue`.
 
     Examples
     --------
@@ -83,10 +100,13 @@ def pair(marks: Sequence[Detection], lesions: Sequence[Lesion]) -> Reading:
         if m not in used and np.isneginf(scores[n]):
             scores[n] = marks[m].score
             used.add(m)
+    near = None if tissue is None else dilate(tissue, _BESIDE_MM, spacing_zyx_mm)
     wrong = [
         mark
         for m, mark in enumerate(marks)
-        if m not in used and not any(_distance(mark, lesion) < lesion.long_mm / 2 + 1 for lesion in lesions)
+        if m not in used
+        and not any(_distance(mark, lesion) < lesion.long_mm / 2 + _BESIDE_MM for lesion in lesions)
+        and not (near is not None and _lies_on(mark, near, spacing_zyx_mm))
     ]
     return Reading(
         sizes_mm=np.array([lesion.long_mm for lesion in lesions], dtype=np.float64),
@@ -94,6 +114,11 @@ def pair(marks: Sequence[Detection], lesions: Sequence[Lesion]) -> Reading:
         false_scores=np.array([mark.score for mark in wrong], dtype=np.float64),
         false_sizes_mm=np.array([mark.diameter_mm for mark in wrong], dtype=np.float64),
     )
+
+
+def _lies_on(mark: Detection, mask: Mask, spacing_zyx_mm: Spacing) -> bool:
+    place = (round(at / step) for at, step in zip(mark.centre_mm, spacing_zyx_mm, strict=True))
+    return bool(mask[tuple(min(max(i, 0), n - 1) for i, n in zip(place, mask.shape, strict=True))])
 
 
 def _distance(mark: Detection, lesion: Lesion) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -126,9 +126,13 @@ def measure(
         fidelity=_fidelity(case, image, reference, with_ssim),
         fidelity_scaled=_fidelity(case, _at_the_level_of(reference, case, image), reference, with_ssim),
         fidelity_focal=_fidelity(case, image, case.focal, with_ssim),
-        reading=pair(marks, case.lesions) if read else None,
+        reading=_reading(case, marks) if read else None,
         marks=marks,
     )
+
+
+def _reading(case: Case, marks: Sequence[Detection]) -> Reading:
+    return pair(marks, case.lesions, tissue=case.regions.lesion, spacing_zyx_mm=case.spacing_zyx_mm)
 
 
 def _marks(case: Case, image: Volume, reader: ReaderSettings) -> list[Detection]:

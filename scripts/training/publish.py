@@ -189,9 +189,12 @@ def _shown(recipe: Recipe) -> str:
     if bound is None:
         return ""
     measured = f"at most {bound.gain:g} times what the T1c measured beyond {bound.noise_sds:g} SDs of its noise"
-    plain = f"nothing of additions below {bound.faint:g} of the brain's level, all from {bound.plain:g} on"
+    plain = (
+        f"nothing of additions below {bound.faint:g} of the brain's level,\n  {bound.plain_part:g} of those of "
+        f"{bound.plain:g}, all from {bound.bright:g} on"
+    )
     noise = f"{bound.voxel_noise_sds:g} SD of a voxel's noise always, so that noise is removed"
-    return f"- Shown of what the networks add: {measured};\n  {plain}; {noise}\n  (`measured_enhancement.py`).\n"
+    return f"- Shown of what the networks add: {measured};\n  {plain};\n  {noise} (`measured_enhancement.py`).\n"
 
 
 def _validation(checkpoint: Checkpoint) -> str:

@@ -115,6 +115,16 @@ class TestPairing:
         marks = [Detection((0, 0, 0), 10, 1), Detection((0, 0, 7), 4, 0.5)]
         assert len(pair(marks, [Lesion((0, 0, 0), 20, 18)]).false_scores) == 0
 
+    def test_a_mark_on_a_lesions_tissue_is_not_false_however_far_its_centre(self) -> None:
+        """A sheet 60 mm long, in voxels of 1 x 1 x 2 mm: on it and 1 mm beside it; 3 mm beside it is elsewhere."""
+        sheet = np.zeros((12, 12, 40), dtype=bool)
+        sheet[5, 6, 5:35] = True
+        lesions = [Lesion((5, 6, 40), 20, 10)]
+        marks = [Detection((5, y, 12), 4, 0.5) for y in (6, 7, 9)]
+        reading = pair(marks, lesions, tissue=sheet, spacing_zyx_mm=(1.0, 1.0, 2.0))
+        assert len(reading.false_scores) == 1
+        assert len(pair(marks, lesions).false_scores) == 3
+
     def test_elsewhere_is_false(self) -> None:
         """A mark without lesion counts, with its size."""
         reading = pair([Detection((0, 0, 30), 4.4, 0.5)], [Lesion((0, 0, 0), 20, 18)])

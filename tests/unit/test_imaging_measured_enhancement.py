@@ -14,7 +14,9 @@ from enhancement.imaging.measured_enhancement import Measured, bounded, measured
 Volume = NDArray[np.float32]
 
 _SHAPE = (40, 48, 44)
-_BOUND: dict[str, Any] = {"gain": 3.0, "noise_sds": 2.0, "voxel_noise_sds": 1.0, "faint": 0.1, "plain": 0.3}
+_BOUND: dict[str, Any] = {
+    "gain": 3.0, "noise_sds": 2.0, "voxel_noise_sds": 1.0, "faint": 0.1, "plain": 0.3, "bright": 0.7, "plain_part": 0.6,
+}  # fmt: skip
 
 
 def _ball(centre: tuple[int, int, int], radius: float) -> NDArray[np.bool_]:
@@ -67,12 +69,24 @@ class TestMeasured:
 
 
 class TestBounded:
-    def test_a_lesion_is_shown_as_predicted(self) -> None:
+    def test_a_bright_lesion_is_shown_as_predicted(self) -> None:
+        """240 is three quarters of the brain's level."""
         head = Head(noise=6.0)
-        added = np.where(head.lesion, 200.0, 0.0).astype(np.float32)
+        added = np.where(head.lesion, 240.0, 0.0).astype(np.float32)
         shown = bounded(head.t1c + added, head.t1c, head.measured(), **_BOUND)
         inner = _ball((20, 30, 22), 2)
-        np.testing.assert_allclose((shown - head.t1c)[inner], 200.0, rtol=1e-4)
+        np.testing.assert_allclose((shown - head.t1c)[inner], 240.0, rtol=1e-4)
+
+    @pytest.mark.parametrize(("added", "part"), [(94.5, 0.6), (157.5, 0.8)])
+    def test_a_lesion_that_is_not_bright_is_shown_in_part(self, added: float, part: float) -> None:
+        """0.3 of the brain's level, 315, shows 0.6 of itself, halfway to 0.7 shows halfway to all.
+
+        The smoothing takes a little of its height.
+        """
+        head = Head(noise=2.0)
+        prediction = head.t1c + np.where(head.lesion, added, 0.0).astype(np.float32)
+        shown = bounded(prediction, head.t1c, head.measured(), **_BOUND)
+        assert (shown - head.t1c)[_ball((20, 30, 22), 1)].mean() / added == pytest.approx(part, abs=0.03)
 
     def test_what_was_not_measured_is_not_shown(self) -> None:
         """A blob added where the T1c has nothing keeps what noise removal may need."""
@@ -105,7 +119,7 @@ class TestBounded:
         head = Head(noise=5.0)
         random = np.random.default_rng(seed)
         prediction = head.t1c + (strength * random.standard_normal(_SHAPE)).astype(np.float32)
-        bound = _BOUND | {"gain": gain, "faint": faint, "plain": faint + 0.1}
+        bound = _BOUND | {"gain": gain, "faint": faint, "plain": faint + 0.1, "bright": faint + 0.3}
         shown = bounded(prediction, head.t1c, head.measured(), **bound)
         slack = 1e-3 * (1 + strength)
         assert (shown <= prediction + slack).all()

@@ -78,21 +78,22 @@ class TestRoundTrip:
         del content["output"]["bound"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         assert plain.expected_digest() == hashlib.sha256(text.encode()).hexdigest()
-        bound = Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=0.1, plain=0.3)
+        bound = Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=0.1, plain=0.3, bright=0.7, plain_part=0.6)
         output = plain.output.model_copy(update={"bound": bound})
         assert manifest(output=output).expected_digest() != plain.expected_digest()
 
     def test_a_bound_needs_a_t1(self):
         """Without one nothing is measured."""
-        bound = Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=0.1, plain=0.3)
+        bound = Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=0.1, plain=0.3, bright=0.7, plain_part=0.6)
         inputs = tuple(InputChannel(role=role, z_min=-3, z_max=12) for role in ("FLAIR", "T1C"))
         with pytest.raises(ValidationError, match="the inputs hold no T1"):
             manifest(output=OutputScale(bound=bound), inputs=inputs)
 
-    def test_a_bound_needs_room_between_faint_and_plain(self):
-        """Or the step between them divides by zero."""
-        with pytest.raises(ValidationError, match="plain must be above faint"):
-            Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=0.3, plain=0.3)
+    @pytest.mark.parametrize(("faint", "plain", "bright"), [(0.3, 0.3, 0.7), (0.1, 0.7, 0.7), (0.1, 0.3, 0.2)])
+    def test_a_bound_needs_room_between_its_steps(self, faint, plain, bright):
+        """Or a step divides by zero."""
+        with pytest.raises(ValidationError, match="faint, plain and bright must rise"):
+            Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=faint, plain=plain, bright=bright, plain_part=0.6)
 
     def test_files_of_an_older_model_are_removed(self, folder):
         """Fewer folds leave no orphan behind, and no half-written file."""

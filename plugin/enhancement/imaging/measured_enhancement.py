@@ -7,7 +7,7 @@ then has more false marks to dismiss. Two things tell them from lesions, on simu
   lesion of 2 to 3 mm allows, some times the measured may be added; where nothing stands out of the noise, no more than
   the removal of noise needs.
 * A network that is not sure adds a little of what it would add were it sure (the least squares ask that of it). So what
-  it adds faintly is as often wrong as right, and is not shown.
+  it adds faintly is as often wrong as right, and is not shown; what it adds plainly but not brightly is shown in part.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ def bounded(
     voxel_noise_sds: float,
     faint: float,
     plain: float,
+    bright: float,
+    plain_part: float,
 ) -> Volume:
     """Show of what the networks add only what was measured, and only what is plain; never raises a voxel.
 
@@ -99,24 +101,29 @@ def bounded(
         Standard deviations of its noise that are taken off it first.
     voxel_noise_sds : float
         Standard deviations of a voxel's noise that may always be added, or noise could not be removed.
-    faint, plain : float
-        Additions, smoothed by 1 mm, in units of the brain's level: up to the one nothing is shown, from the other on
-        all. A faint addition is as often wrong as right, a plain one is mostly right.
+    faint, plain, bright : float
+        Additions that the measured allows, smoothed by 1 mm, in units of the brain's level: nothing is shown up to the
+        first, `plain_part` of them at the second, all from the third on. A faint addition is as often wrong as right,
+        a bright one is mostly right.
+    plain_part : float
 
     Returns
     -------
     (z, y, x), float32
     """
-    added = prediction - t1c
     # The brightest neighbour counts: an edge that the smoothing took from a lesion is given back.
-    shown = ndimage.maximum_filter(measured.excess_zyx, size=3) - noise_sds * measured.noise
+    stands_out = ndimage.maximum_filter(measured.excess_zyx, size=3) - noise_sds * measured.noise
     noise = np.float32(voxel_noise_sds * measured.voxel_noise)
-    most = np.float32(gain) * np.maximum(shown, 0.0) + noise
-    smooth = ndimage.maximum_filter(ndimage.gaussian_filter(added, _SMOOTH_MM), size=5)
-    certainty = np.clip((smooth / np.float32(measured.level) - faint) / (plain - faint), 0.0, 1.0)
-    weight = certainty * certainty * (3.0 - 2.0 * certainty)
-    most = np.minimum(most, np.maximum(weight * added, noise))
-    return np.asarray(t1c + np.minimum(added, most), dtype=np.float32)
+    added = np.minimum(prediction - t1c, np.float32(gain) * np.maximum(stands_out, 0.0) + noise)
+    height = ndimage.maximum_filter(ndimage.gaussian_filter(added, _SMOOTH_MM), size=5) / np.float32(measured.level)
+    part = _step(height, faint, plain) * (plain_part + (1.0 - plain_part) * _step(height, plain, bright))
+    return np.asarray(t1c + np.minimum(added, np.maximum(part * added, noise)), dtype=np.float32)
+
+
+def _step(height: Volume, start: float, end: float) -> Volume:
+    """From 0 up to `start` to 1 from `end` on, smooth at both ends."""
+    way = np.clip((height - start) / (end - start), 0.0, 1.0)
+    return np.asarray(way * way * (3.0 - 2.0 * way), dtype=np.float32)
 
 
 def _expected(before: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -45,11 +45,15 @@ class Bound(_Part):
     voxel_noise_sds: Annotated[float, Field(ge=0)]
     faint: Annotated[float, Field(ge=0)]
     plain: Annotated[float, Field(gt=0)]
+    bright: Annotated[float, Field(gt=0)]
+    plain_part: Annotated[float, Field(ge=0, le=1)]
 
     @model_validator(mode="after")
-    def _has_a_ramp(self) -> Bound:
-        if self.plain <= self.faint:
-            raise ValueError(f"plain must be above faint, found {self.plain} and {self.faint}")
+    def _has_ramps(self) -> Bound:
+        if not self.faint < self.plain < self.bright:
+            raise ValueError(
+                f"faint, plain and bright must rise, found {self.faint:g}, {self.plain:g} and {self.bright:g}"
+            )
         return self
 
 
