@@ -193,7 +193,7 @@ def _shown(recipe: Recipe) -> str:
         f"nothing of additions below {bound.faint:g} of the brain's level,\n  {bound.plain_part:g} of those of "
         f"{bound.plain:g}, all from {bound.bright:g} on"
     )
-    noise = f"{bound.voxel_noise_sds:g} SD of a voxel's noise always, so that noise is removed"
+    noise = f"up to {bound.voxel_noise_sds:g} SD of a voxel's noise where it lies below its surroundings"
     return f"- Shown of what the networks add: {measured};\n  {plain};\n  {noise} (`measured_enhancement.py`).\n"
 
 

@@ -37,8 +37,10 @@ class Measured:
     ----------
     excess_zyx : (z, y, x), float32
         The T1c less what its tissue shows without agent, smoothed by 1 mm; 0 outside the brain.
+    below_zyx : (z, y, x), float32
+        How far the T1c lies below itself smoothed by 1 mm; 0 where it lies above, and outside the brain.
     noise : float
-        Robust standard deviation of that in the brain.
+        Robust standard deviation of the excess in the brain.
     voxel_noise : float
         The same before smoothing.
     level : float
@@ -46,6 +48,7 @@ class Measured:
     """
 
     excess_zyx: Volume
+    below_zyx: Volume
     noise: float
     voxel_noise: float
     level: float
@@ -72,7 +75,8 @@ def measured_enhancement(t1: Volume, t1c: Volume, brain: Mask) -> Measured:
     slow = _smoothed(np.clip(excess, -_SLOW_CLIP * level, _SLOW_CLIP * level), brain, _SLOW_MM)
     excess = np.where(brain, excess - slow, 0).astype(np.float32)
     smooth = np.where(brain, _smoothed(excess, brain, _SMOOTH_MM), 0).astype(np.float32)
-    return Measured(smooth, _spread(smooth[brain]), _spread(excess[brain]), level)
+    below = np.where(brain, np.maximum(_smoothed(t1c, brain, _SMOOTH_MM) - t1c, 0), 0).astype(np.float32)
+    return Measured(smooth, below, _spread(smooth[brain]), _spread(excess[brain]), level)
 
 
 def bounded(
@@ -100,7 +104,8 @@ def bounded(
     noise_sds : float
         Standard deviations of its noise that are taken off it first.
     voxel_noise_sds : float
-        Standard deviations of a voxel's noise that may always be added, or noise could not be removed.
+        Standard deviations of a voxel's noise by which one that lies below its surroundings may be raised to them, or
+        noise could not be removed. Above them nothing is added for that: a speck would become a spot.
     faint, plain, bright : float
         Additions that the measured allows, smoothed by 1 mm, in units of the brain's level: nothing is shown up to the
         first, `plain_part` of them at the second, all from the third on. A faint addition is as often wrong as right,
@@ -117,7 +122,8 @@ def bounded(
     added = np.minimum(prediction - t1c, np.float32(gain) * np.maximum(stands_out, 0.0) + noise)
     height = ndimage.maximum_filter(ndimage.gaussian_filter(added, _SMOOTH_MM), size=5) / np.float32(measured.level)
     part = _step(height, faint, plain) * (plain_part + (1.0 - plain_part) * _step(height, plain, bright))
-    return np.asarray(t1c + np.minimum(added, np.maximum(part * added, noise)), dtype=np.float32)
+    shown = np.maximum(part * added, np.minimum(measured.below_zyx, noise))
+    return np.asarray(t1c + np.minimum(added, shown), dtype=np.float32)
 
 
 def _step(height: Volume, start: float, end: float) -> Volume:
