@@ -150,7 +150,7 @@ T1C_PRO = Recipe(
     doses=Doses(target_volume=DISEASE),
     # Chosen on 24 simulated development patients with 52 lesions: in the T1c a reader finds 24, with 23 false marks.
     # All of what is `plain` adds 12 lesions and 17 false marks, 0.8 of it 12 and 12, 0.6 of it 11 and 6.
-    bound=Bound(gain=3.0, noise_sds=2.0, voxel_noise_sds=1.0, faint=0.1, plain=0.3, bright=0.7, plain_part=0.7),
+    bound=Bound(gain=3.0, noise_sds=2.0, voxel_noise_sds=1.0, faint=0.1, plain=0.3, bright=0.7, plain_part=0.75),
     loss=LossWeights(l1=1.0, mse=20.0, gradient=0.5, lesion=0.2),
     augmentation=Augmentation(
         bias_field=0.08,
