@@ -157,6 +157,7 @@ def load(
                 keep_busy(computing, computing.study_id(warm.study_instance_uid))
             rates[name].append(_burst(servers[name], batch, associations))
         sent += batch
+    computing.wait_until_reconciled(timeout_s)
     wrong = [fault for study in sent for fault in await_one_result(computing, study, timeout_s)]
     wrong += [f"{name}: a study is missing" for name, server in servers.items() if len(server.studies()) != len(sent)]
     ordered, stock_ordered = questions.stop(), stock_questions.stop()
@@ -223,6 +224,7 @@ def day(
         batch = [make_study() for _ in range(min(every, studies - number))]
         for study in batch:
             server.send(study.paths)
+        server.wait_until_reconciled()
         for study in batch:
             wrong += await_one_result(server, study, 600.0)
             for path in study.paths:

@@ -174,6 +174,8 @@ def kill_again_and_again(
     scanner.join(timeout_s)
     for server in servers:
         server.wait(lambda server=server: _is_up(server), 120, "the plugin after the last kill")
+        # A part of a study may have its result already, while the news of its rest went with the kill.
+        server.wait_until_reconciled(timeout_s)
     for study in studies:
         report.wrong += await_one_result(servers[0], study, timeout_s)
     report.wrong += [] if len(servers[0].studies()) == len(studies) else ["studies that nobody sent"]

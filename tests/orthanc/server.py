@@ -214,6 +214,16 @@ class Orthanc:
         """Until every study that was noticed has been looked at."""
         self.wait(lambda: self.get("/enhancement/status")["arrivals"] == 0, timeout_s, "an empty inbox")
 
+    def wait_until_reconciled(self, timeout_s: float = 120) -> None:
+        """Until all that has happened so far was looked at, also where a kill took its stable event."""
+        last = self.last_change()
+        self.wait(
+            lambda: (self.get("/enhancement/status")["changes_reconciled"] or 0) >= last,
+            timeout_s,
+            "the changes to be reconciled",
+        )
+        self.wait_for_looks(timeout_s)
+
     def wait_for_job(self, study_id: str, states: set[str] = FINAL, timeout_s: float = 60) -> dict[str, Any]:
         """The study's newest job once it is in one of these states."""
 

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +49,6 @@ def _running(server: Orthanc, study_id: str) -> dict[str, Any]:
 
     found_job: dict[str, Any] = server.wait(found, 60, "a job that computes")
     return found_job
-
-
-def _swept(server: Orthanc) -> int:
-    """Up to which change Orthanc's log was reconciled with the ledger."""
-    with closing(sqlite3.connect(f"file:{_ledger(server)}?mode=ro", uri=True)) as connection:
-        query = "SELECT value FROM enhancement_marks WHERE name LIKE 'last-change:%'"
-        return int(connection.execute(query).fetchone()[0])
 
 
 def _one_result(server: Orthanc, study: PhantomStudy, study_id: str) -> dict[str, Any]:
@@ -217,9 +209,7 @@ class TestStudy:
         server.wait(lambda: server.jobs(study_id)[0]["state"] == "CANCELLED", 60, "the ledger to know")
         server.stop()
         server.start()
-        last = server.last_change()
-        server.wait(lambda: _swept(server) >= last, 60, "the changes to be reconciled")
-        server.wait_for_looks()
+        server.wait_until_reconciled()
         assert server.results(study_id) == []
         assert server.post(f"/enhancement/studies/{study_id}").status_code == 202
         _one_result(server, study, study_id)
@@ -232,6 +222,20 @@ class TestStudy:
         server.kill()
         server.start()
         assert _one_result(server, study, study_id)["origin"] == "reconcile"
+
+    def test_killed_just_after_the_rest_of_a_t1c_came(self, start_orthanc: Start, make_study: MakeStudy) -> None:
+        """A part of it was enhanced before; the whole is enhanced although the news of it went with the kill."""
+        server = start_orthanc({**SOON, "StableAge": 3})
+        study = make_study()
+        t1c = [path for path in study.paths if "T1C" in str(path.parent)]
+        server.send([path for path in study.paths if path not in t1c[10:]])
+        study_id = server.study_id(study.study_instance_uid)
+        first = server.wait_for_job(study_id, {"STORED"})
+        server.send(t1c[10:])
+        server.kill()
+        server.start()
+        server.wait_until_reconciled()
+        assert _one_result(server, study, study_id)["id"] != first["id"]
 
     def test_still_arriving_when_a_new_ledger_lists_the_studies(
         self, start_orthanc: Start, make_study: MakeStudy

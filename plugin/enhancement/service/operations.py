@@ -83,6 +83,8 @@ class Operations:
             "jobs": {str(state): count for state, count in counts.by_state.items()},
             "arrivals": arrivals,
             "incomplete": incomplete,
+            # Up to this entry of Orthanc's log of changes, nothing can have been missed.
+            "changes_reconciled": self._ledger.marks.last_change(self._ledger.instance),
             "oldest_queued_seconds": round(counts.oldest_queued_s, 1),
             "mean_job_seconds": round(counts.mean_attempt_s, 1),
             "circuit": {"state": str(breaker.circuit), "code": breaker.code, "retry_in_seconds": breaker.retry_in_s},
