@@ -74,10 +74,11 @@ class Enhancer:
         prediction = self.ensemble.predict(inputs)
         seconds = time.perf_counter() - start
         output = self.model.manifest.output
-        shown, _ = in_t1c_numbers(self.model, inputs, prediction.mean_zyx, statistics, case.brain)
+        shown, seen = in_t1c_numbers(self.model, inputs, prediction.mean_zyx, statistics, case.brain)
         per_unit = (output.z_max - output.z_min) * statistics.sd
         return Enhanced(
-            image=np.where(case.brain, shown * field, case.t1c).astype(np.float32),
+            # As the plugin does: what the T1c has beyond the limits of the network's input is kept.
+            image=(case.t1c + (shown - seen) * field * case.brain).astype(np.float32),
             spread=np.where(case.brain, prediction.spread_zyx * per_unit * field, 0).astype(np.float32),
             predictions=prediction.predictions,
             seconds=seconds,
