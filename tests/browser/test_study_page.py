@@ -123,8 +123,8 @@ class TestTheButton:
     ) -> None:
         """A T1c with a missing slice."""
         study = make_study()
-        hole = [path for path in study.paths if "T1C" in str(path.parent)][4]
-        manual.send([path for path in study.paths if path != hole])
+        hole = study.paths_of("T1C")[4]
+        manual.send(study.paths_without([hole]))
         open_study(page, manual, manual.study_id(study.study_instance_uid))
         page.get_by_text("Enhance contrast", exact=True).click()
         expect(page.locator("#enhancement-state")).to_contain_text("1 slices are missing", timeout=PATIENCE_MS)

@@ -106,8 +106,7 @@ class TestInput:
         self, orthanc: Orthanc, make_study: MakeStudy
     ) -> None:
         study = make_study()
-        t1c = [path for path in study.paths if "T1C" in str(path.parent)]
-        orthanc.send([path for path in study.paths if path != t1c[4]])
+        orthanc.send(study.paths_without(study.paths_of("T1C")[4:5]))
         study_id = orthanc.study_id(study.study_instance_uid)
         job = orthanc.wait_for_job(study_id)
         assert job["state"] == "REJECTED"

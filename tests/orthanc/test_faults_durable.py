@@ -227,8 +227,8 @@ class TestStudy:
         """A part of it was enhanced before; the whole is enhanced although the news of it went with the kill."""
         server = start_orthanc({**SOON, "StableAge": 3})
         study = make_study()
-        t1c = [path for path in study.paths if "T1C" in str(path.parent)]
-        server.send([path for path in study.paths if path not in t1c[10:]])
+        t1c = study.paths_of("T1C")
+        server.send(study.paths_without(t1c[10:]))
         study_id = server.study_id(study.study_instance_uid)
         first = server.wait_for_job(study_id, {"STORED"})
         server.send(t1c[10:])

@@ -82,8 +82,8 @@ class TestIncomplete:
     ) -> None:
         """With what is missing and since when; in the list, on the study, and as a metric."""
         study = make_study()
-        t1c = [path for path in study.paths if "T1C" in str(path.parent)]
-        orthanc.send([path for path in study.paths if path not in t1c])
+        t1c = study.paths_of("T1C")
+        orthanc.send(study.paths_without(t1c))
         study_id = orthanc.study_id(study.study_instance_uid)
         orthanc.wait_for_job(study_id, {"REJECTED"})
         shown = orthanc.get(f"/enhancement/studies/{study_id}")
@@ -109,8 +109,8 @@ class TestSuperseded:
         """A longer T1c comes after the first was enhanced; the new result names the old one either way."""
         server = start_orthanc({"ContrastEnhancement.Output.KeepSuperseded": keep})
         study = make_study()
-        t1c = [path for path in study.paths if "T1C" in str(path.parent)]
-        server.send([path for path in study.paths if path not in t1c[5:]])
+        t1c = study.paths_of("T1C")
+        server.send(study.paths_without(t1c[5:]))
         study_id = server.study_id(study.study_instance_uid)
         old = server.wait_for_job(study_id, {"STORED"})
         server.send(t1c[5:])

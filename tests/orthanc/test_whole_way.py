@@ -128,8 +128,8 @@ class TestLateSeries:
     def test_a_longer_t1c_supersedes_the_first_result(self, orthanc: Orthanc, make_study: MakeStudy) -> None:
         """The second half of the T1c comes after the first was enhanced; the new result names the old one."""
         study = make_study()
-        t1c = [path for path in study.paths if "T1C" in str(path.parent)]
-        first_half = [path for path in study.paths if path not in t1c[5:]]
+        t1c = study.paths_of("T1C")
+        first_half = study.paths_without(t1c[5:])
         orthanc.send(first_half)
         study_id = orthanc.study_id(study.study_instance_uid)
         first = orthanc.wait_for_job(study_id)
@@ -146,8 +146,8 @@ class TestLateSeries:
         self, orthanc: Orthanc, make_study: MakeStudy
     ) -> None:
         study = make_study()
-        t1c = [path for path in study.paths if "T1C" in str(path.parent)]
-        orthanc.send([path for path in study.paths if path not in t1c])
+        t1c = study.paths_of("T1C")
+        orthanc.send(study.paths_without(t1c))
         study_id = orthanc.study_id(study.study_instance_uid)
         refused = orthanc.wait_for_job(study_id)
         assert (refused["state"], refused["code"]) == ("REJECTED", "MISSING_T1C")

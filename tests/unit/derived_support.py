@@ -40,7 +40,7 @@ def provenance(**changes: Any) -> Provenance:
 
 
 def read_role(study: phantom.PhantomStudy, role: str) -> SeriesVolume | DiffusionSeries:
-    instances = [dcmread(path) for path in study.paths if path.parent.name.endswith(f"_{role}")]
+    instances = [dcmread(path) for path in study.paths_of(role)]
     return read_diffusion(instances) if role == "DWI" else read_series(instances)
 
 

@@ -103,6 +103,14 @@ class PhantomStudy:
         """In the frame of the T1C."""
         return self.spec.lesion_center_mm
 
+    def paths_of(self, role: str) -> list[Path]:
+        """Of one series, in the order of its slices."""
+        return [path for path in self.paths if path.parent.name.endswith(f"_{role}")]
+
+    def paths_without(self, left_out: list[Path]) -> list[Path]:
+        """Of the study but for these."""
+        return [path for path in self.paths if path not in left_out]
+
 
 def write_study(folder: Path, spec: PhantomSpec | None = None, **changes: Any) -> PhantomStudy:
     """Write the study; `changes` are fields of `PhantomSpec`."""
