@@ -215,7 +215,9 @@ def _segmented(real: RealCase, grid: sitk.Image, label: int) -> tuple[Mask, Mask
         nothing = np.zeros(tuple(reversed(grid.GetSize())), dtype=bool)
         return nothing, nothing.copy()
     segmentation = real.segmentation
-    if segmentation.GetSize() == grid.GetSize():
+    if segmentation.GetSize() == grid.GetSize() and np.allclose(
+        segmentation.GetDirection(), grid.GetDirection(), atol=1e-2
+    ):
         array = sitk.GetArrayFromImage(segmentation)  # headers of segmentations are often a shade off
     else:
         array = sitk.GetArrayFromImage(resample(segmentation, grid, None, "nearest"))

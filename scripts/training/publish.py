@@ -30,6 +30,7 @@ def publish(
     checkpoints: Sequence[Checkpoint],
     *,
     data: str,
+    simulated: bool = True,
     version: str = __version__,
     metrics: dict[str, Any] | None = None,
     notes: str = "",
@@ -45,6 +46,8 @@ def publish(
         One a fold, all of one recipe.
     data : str
         What the patients were, for the card.
+    simulated : bool
+        Whether none of them was a person.
     version : str
         Of the model.
     metrics : dict, optional
@@ -69,7 +72,7 @@ def publish(
     validation = {f"fold-{i}": c.history[-1] for i, c in enumerate(checkpoints) if c.history}
     found = {"validation": validation, **(metrics or {})}
     manifest = manifest.model_copy(update={"provenance": provenance, "metrics": found})
-    card = model_card(manifest, first.recipe, checkpoints, data, notes)
+    card = model_card(manifest, first.recipe, checkpoints, data, notes, simulated=simulated)
     return write_model(folder, manifest, [c.weights() for c in checkpoints], card=card)
 
 
@@ -117,7 +120,9 @@ def describe(
     )
 
 
-def model_card(manifest: Manifest, recipe: Recipe, checkpoints: Sequence[Checkpoint], data: str, notes: str) -> str:
+def model_card(
+    manifest: Manifest, recipe: Recipe, checkpoints: Sequence[Checkpoint], data: str, notes: str, *, simulated: bool
+) -> str:
     """MODEL_CARD.md: how, on what, how long, what it can't do, and what was measured."""
     rows = "\n".join(
         f"| {i} | {c.recipe.seed} | {c.step:,} | {c.seconds / 60:.0f} | {_validation(c)} |"
@@ -129,13 +134,14 @@ def model_card(manifest: Manifest, recipe: Recipe, checkpoints: Sequence[Checkpo
     task = _TASKS[recipe.task].format(
         shown=_SHOWN[disease_only], factor=recipe.doses.dose_factor, **recipe.doses.model_dump()
     )
+    no_patient = ", no patient was part of its training" if simulated else ""
     roles = ", ".join(c.role for c in recipe.inputs)
     optional = ", ".join(c.role for c in recipe.inputs if not c.required) or "none"
     return f"""# {manifest.name} {manifest.version}
 
 {task}
 
-Research software. Not a medical device; no reader has judged its images, no patient was part of its training.
+Research software. Not a medical device; no reader has judged its images{no_patient}.
 
 ## How it was trained
 

@@ -79,7 +79,7 @@ class Augmentation(_Part):
     imperfect_mask: float = Field(
         default=0.0, description="probability of the imperfect brain mask, where there is one"
     )
-    contrast: bool = Field(default=False, description="random gain, offset, inversion of contrast (brain extractor)")
+    contrast: bool = Field(default=False, description="random exponent, beside field and noise (brain extractor)")
 
 
 class Recipe(_Part):

@@ -10,11 +10,12 @@ from pathlib import Path
 from enhancement.network.manifest import Manifest
 from training import checkpoints
 from training.console import TrainingProgress
+from training.patients import open_packed
 from training.publish import publish
 from training.recipe import Recipe
 from training.simulated import make_patient, pack_cache, pack_heads
 from training.sources import OnTheFly, PackedFolder, Source
-from training.studies import pack_studies
+from training.studies import REAL_STUDY, pack_studies
 from training.trainer import RunSettings, Trainer
 
 #: The extractor that real studies with a skull go through.
@@ -94,6 +95,7 @@ def publish_run(plan: RunPlan, model: Path, *, version: str, metrics: Path | Non
         model,
         there,
         data=describe_data(plan, there[0].patients),
+        simulated=not holds_real_studies(plan),
         version=version,
         metrics=json.loads(metrics.read_text()) if metrics else None,
         notes=notes.read_text() if notes else "",
@@ -107,9 +109,16 @@ def describe_data(plan: RunPlan, patients: int) -> str:
     if plan.data is None:
         who = "whole heads at 2 mm" if plan.recipe.task == "extract" else "patients"
         return f"{who} simulated on the fly, {plan.simulate} to choose from at a time"
-    if any(plan.data.glob("*.npy")):
-        return f"{patients} simulated patients from a cache"
-    return f"{patients} real studies, through the plugin's preprocessing"
+    if holds_real_studies(plan):
+        return f"{patients} real studies, through the plugin's preprocessing"
+    return f"{patients} simulated {'heads at 2 mm' if plan.recipe.task == 'extract' else 'patients'} from a cache"
+
+
+def holds_real_studies(plan: RunPlan) -> bool:
+    """Whether what was packed for the run came from people."""
+    packed = plan.data if plan.data is not None and any(plan.data.glob("*.json")) else plan.folder / "patients"
+    first = next(iter(sorted(packed.glob("[0-9]*.json"))), None)
+    return first is not None and open_packed(first.with_suffix(".npy")).identity.startswith(REAL_STUDY)
 
 
 def fold_folder(plan: RunPlan, fold: int) -> Path:

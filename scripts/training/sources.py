@@ -93,7 +93,8 @@ class OnTheFly:
             del self._ready[number]
             self._path(number).unlink(missing_ok=True)
             self._path(number).with_suffix(".json").unlink(missing_ok=True)
-        return [self._ready[number] for number in wanted]
+        # By their place, which a patient keeps as long as it is there: who is held out by it never trains.
+        return [self._ready[number] for number in sorted(wanted, key=lambda number: number % self._window)]
 
     def _order(self, number: int) -> None:
         if number in self._ready or number in self._coming:

@@ -28,6 +28,8 @@ from enhancement.settings import Settings
 from training.patients import pack
 
 _log = logging.getLogger(__name__)
+#: Identities of packed patients that are no simulation begin with it.
+REAL_STUDY = "study-"
 _SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 _CHANNELS = tuple(
     InputChannel(role=role, z_min=-3.0, z_max=12.0, required=role in ("T1", "T1C"))
@@ -82,7 +84,7 @@ def pack_study(patient: Path, path: Path, *, brain_weights: Path, bias_field: bo
     if segmentation is not None:
         on_grid = resample(segmentation, network_grid(), prepared.to_series["T1C"], "nearest")
         labels = sitk.GetArrayFromImage(on_grid).astype(np.uint8)
-    pack(path, volumes, {"brain": prepared.brain_zyx}, labels, identity=f"study-{path.stem}")
+    pack(path, volumes, {"brain": prepared.brain_zyx}, labels, identity=f"{REAL_STUDY}{path.stem}")
 
 
 def _low_dose(images: StudyImages, low: sitk.Image, prepared: NetworkInput, bias_field: bool) -> np.ndarray:

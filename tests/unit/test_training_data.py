@@ -12,6 +12,7 @@ from training.patients import lesion_weight, open_packed
 from training.recipe import Augmentation
 from training.sampling import choose_window, draw
 from training.sources import OnTheFly, PackedFolder, split
+from training.switches import change
 from unit.training_support import SHAPE, tiny_recipe, write_patients
 
 LIMITS = dict.fromkeys(("T1", "FLAIR", "ADC", "T1C", "target"), (-3.0, 12.0))
@@ -207,6 +208,15 @@ class TestSources:
         assert [p.identity for p in late.patients(5)] == names[5]
         assert names[0] != names[2]
         assert not (tmp_path / "a" / "000000.npy").exists()
+
+    @pytest.mark.slow
+    def test_who_is_held_out_on_the_fly_was_never_trained_on(self, tmp_path):
+        """The window moves on by one patient at a time; each keeps its part in the split."""
+        source = OnTheFly(make_small, tmp_path / "a", window=3, steps_each=1)
+        recipe = change("bone-2022", ["folds=3"])
+        parts = [split(source.patients(step), recipe) for step in range(4)]
+        trained, held_out = ({p.identity for part in parts for p in part[side]} for side in (0, 1))
+        assert (trained, held_out) == ({"000001", "000002", "000004", "000005"}, {"000000", "000003"})
 
 
 def make_small(number, path):
