@@ -143,7 +143,7 @@ def as_case(real: RealCase, enhancement: Enhancement, *, label: int = ENHANCING_
             volumes[role] = _array(resample(image, grid, way, "linear"))
     brain = np.asarray(sitk.GetArrayFromImage(enhancement.brain) > 0)
     spacing: Spacing = tuple(reversed(grid.GetSpacing()))  # type: ignore[assignment]
-    lesion, abnormal = _segmented(real, grid, label)
+    lesion, abnormal = outlined(real, grid, label)
     white = _array(resample(load_atlas().wm, grid, to_network, "linear")) > 0.75
     regions = find_regions(
         volumes["T1"], volumes["T1C"], brain, lesion=lesion & brain, abnormal=abnormal, white_prior=white,
@@ -210,7 +210,8 @@ def new_blobs(case: Case, image: Volume, marks: Sequence[Detection], *, threshol
     return found
 
 
-def _segmented(real: RealCase, grid: sitk.Image, label: int) -> tuple[Mask, Mask]:
+def outlined(real: RealCase, grid: sitk.Image, label: int) -> tuple[Mask, Mask]:
+    """Enhancing tumour (z, y, x), and all that is abnormal, of a case's segmentation on the T1c's grid."""
     if real.segmentation is None:
         nothing = np.zeros(tuple(reversed(grid.GetSize())), dtype=bool)
         return nothing, nothing.copy()

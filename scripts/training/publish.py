@@ -30,7 +30,7 @@ def publish(
     checkpoints: Sequence[Checkpoint],
     *,
     data: str,
-    simulated: bool = True,
+    simulated: bool,
     version: str = __version__,
     metrics: dict[str, Any] | None = None,
     notes: str = "",

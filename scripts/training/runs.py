@@ -44,7 +44,7 @@ def open_source(plan: RunPlan) -> Source:
     A folder of packed patients is used as it is. A simulator's cache (index.json) and a folder of studies (a sub-folder
     a patient) are packed once into the run's folder, with what was there before kept.
     """
-    packed = plan.folder / "patients"
+    packed = packed_folder(plan)
     target = plan.recipe.doses.target_volume
     target = target if target.startswith("t1c_") and target != "t1c_low" else "t1c_4"
     if plan.data is None:
@@ -53,14 +53,18 @@ def open_source(plan: RunPlan) -> Source:
         return OnTheFly(make, packed, window=plan.simulate, steps_each=each)
     if (plan.data / "index.json").exists():
         pack_cache(plan.data, packed, target)
-        return PackedFolder(packed)
-    if plan.recipe.task == "extract" and not any(plan.data.glob("*.json")):
+    elif plan.recipe.task == "extract" and packed != plan.data:
         pack_heads(plan.data, packed)
-        return PackedFolder(packed)
-    if not any(plan.data.glob("*.npy")):
+    elif packed != plan.data:
         pack_studies(plan.data, packed, brain_weights=BRAIN_WEIGHTS)
-        return PackedFolder(packed)
-    return PackedFolder(plan.data)
+    return PackedFolder(packed)
+
+
+def packed_folder(plan: RunPlan) -> Path:
+    """Where a run's packed patients are: the data folder itself if it holds such, else the run's own."""
+    if plan.data is None or (plan.data / "index.json").exists() or not any(plan.data.glob("[0-9]*.json")):
+        return plan.folder / "patients"
+    return plan.data
 
 
 def train_folds(plan: RunPlan) -> None:
@@ -116,8 +120,7 @@ def describe_data(plan: RunPlan, patients: int) -> str:
 
 def holds_real_studies(plan: RunPlan) -> bool:
     """Whether what was packed for the run came from people."""
-    packed = plan.data if plan.data is not None and any(plan.data.glob("*.json")) else plan.folder / "patients"
-    first = next(iter(sorted(packed.glob("[0-9]*.json"))), None)
+    first = next(iter(sorted(packed_folder(plan).glob("[0-9]*.json"))), None)
     return first is not None and open_packed(first.with_suffix(".npy")).identity.startswith(REAL_STUDY)
 
 

@@ -13,7 +13,7 @@ from enhancement.errors import InputError
 from evaluation.ablation import SUBSETS, Study, ablation_table, channel_curves
 from evaluation.brain_study import brain_table, dice
 from evaluation.reader import Detection
-from evaluation.real import components, find_volumes, new_blobs, read_case
+from evaluation.real import RealCase, components, find_volumes, new_blobs, outlined, read_case
 from training.switches import change
 from unit.evaluation_case import make_case
 
@@ -53,6 +53,23 @@ class TestFindVolumes:
         real = read_case(tmp_path)
         assert real.images.flair is None
         assert real.segmentation is None
+
+
+class TestOutlined:
+    @pytest.mark.parametrize("direction", [(1, 1, 1), (-1, -1, 1)])
+    def test_a_segmentation_lies_where_its_header_says(self, tmp_path: Path, direction: tuple[int, ...]) -> None:
+        """The same voxels of the T1c whichever way the segmentation's axes run."""
+        truth = np.zeros((6, 5, 4), dtype=np.uint8)
+        truth[2, 1, 0] = 3
+        grid = sitk.GetImageFromArray(np.zeros(truth.shape, dtype=np.float32))
+        segmentation = sitk.GetImageFromArray(truth)
+        flipped = sitk.Flip(segmentation, [sign < 0 for sign in direction])
+        assert flipped.GetSize() == grid.GetSize()
+        _touch(tmp_path, "t1.nii.gz", "t1c.nii.gz")
+        real = RealCase("case", read_case(tmp_path).images, flipped)
+        enhancing, abnormal = outlined(real, grid, 3)
+        assert np.array_equal(enhancing, truth == 3)
+        assert np.array_equal(abnormal, truth > 0)
 
 
 class TestComponents:

@@ -17,7 +17,9 @@ from training import checkpoints
 from training.environment import with_large_allocations
 from training.publish import publish
 from training.recipe import PRESETS
+from training.runs import RunPlan, publish_run
 from training.sources import PackedFolder
+from training.studies import REAL_STUDY
 from training.switches import change
 from training.trainer import RunSettings, Trainer, find_limits, learning_rate
 from unit.training_support import TINY, tiny_recipe, write_patients
@@ -178,10 +180,33 @@ def test_nothing_to_start_from(source, tmp_path):
 class TestPublishing:
     """The run's end: a folder that the plugin takes."""
 
+    @pytest.mark.parametrize("kind", ["packed", "simulator's cache", "studies"])
+    def test_the_card_knows_whether_patients_were_people(self, kind, tmp_path):
+        """Wherever the packed ones lie: the data folder itself, or the run's own where data had to be packed."""
+        data, run = tmp_path / "data", tmp_path / "run"
+        packed = write_patients(data if kind == "packed" else run / "patients", 2)
+        if kind == "simulator's cache":  # its own records beside its volumes are no packed patients
+            data.mkdir()
+            (data / "index.json").write_text("{}")
+            (data / "000000.json").write_text('{"seed": 0}')
+        if kind == "studies":
+            (data / "someone").mkdir(parents=True)
+            for record in packed.glob("*.json"):
+                record.write_text(record.read_text().replace(f'"{record.stem}"', f'"{REAL_STUDY}{record.stem}"'))
+        plan = RunPlan(tiny_recipe("folds=1"), run, data, 2, (0,))
+        state = train(tiny_recipe("folds=1"), PackedFolder(packed), run / "fold-0")
+        publish_run(plan, tmp_path / "model", version="1.0.0", metrics=None, notes=None)
+        card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+        people = kind == "studies"
+        assert ("no patient was part of its training" in card) is not people
+        assert f"Data: {state.patients} {'real studies' if people else 'simulated patients'}" in card
+
     def test_folder_predicts_and_its_card_tells(self, source, tmp_path):
         """Manifest, weights and card of two folds."""
         states = [train(tiny_recipe("folds=2", f"fold={fold}"), source, tmp_path / str(fold)) for fold in range(2)]
-        manifest = publish(tmp_path / "model", states, data="4 made-up patients", metrics={"cnr": 3.2}, notes="A note.")
+        manifest = publish(
+            tmp_path / "model", states, data="4 made-up patients", simulated=True, metrics={"cnr": 3.2}, notes="A note."
+        )
         model = load_model(tmp_path / "model")
         assert len(model.folds) == 2
         assert model.digest == manifest.digest
