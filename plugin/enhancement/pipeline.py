@@ -8,7 +8,7 @@ changes that the modules name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -260,9 +260,8 @@ def enhance(
     checks.append(quality.check_spread(spread_zyx, prepared.brain_zyx, settings.gate))
     warnings = quality.enforce(checks)
     inside = prepared.brain_zyx & prepared.covered["T1"] & prepared.covered["T1C"]
-    statistics = prepared.statistics[manifest.output.reference]
     predicted, network_input = in_t1c_numbers(
-        ensemble.model, prepared.inputs_czyx, prediction.mean_zyx, statistics, inside
+        ensemble.model, prepared.inputs_czyx, prediction.mean_zyx, prepared.statistics, inside
     )
     t1c_pro, spread = _on_t1c_grid(images.t1c, prepared, predicted, network_input, spread_zyx, settings)
     watch.stop()
@@ -287,7 +286,7 @@ def in_t1c_numbers(
     model: Model,
     inputs_czyx: NDArray[np.float32],
     mean_zyx: NDArray[np.float32],
-    statistics: BrainStatistics,
+    statistics: Mapping[str, BrainStatistics],
     inside: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The prediction as it is shown, and the T1c as the network saw it, bias field removed.
@@ -300,18 +299,22 @@ def in_t1c_numbers(
         The network's input.
     mean_zyx : (z, y, x)
         Its prediction.
-    statistics : BrainStatistics
-        Of the T1c.
+    statistics : mapping of role to BrainStatistics
+        What each input was normalised by.
     inside : (z, y, x)
         Where there is a prediction; elsewhere it is the input.
     """
     output = model.manifest.output
-    index = model.roles.index(output.reference)
-    channel = model.manifest.inputs[index]
-    seen = from_unit(inputs_czyx[index], channel.z_min, channel.z_max, statistics)
-    predicted = from_unit(mean_zyx, output.z_min, output.z_max, statistics)
+
+    def in_own_numbers(role: str) -> NDArray[np.float32]:
+        index = model.roles.index(role)
+        channel = model.manifest.inputs[index]
+        return from_unit(inputs_czyx[index], channel.z_min, channel.z_max, statistics[role])
+
+    seen = in_own_numbers(output.reference)
+    predicted = from_unit(mean_zyx, output.z_min, output.z_max, statistics[output.reference])
     if output.bound is not None and inside.any():
-        measured = measured_enhancement(inputs_czyx[model.roles.index("T1")], seen, inside)
+        measured = measured_enhancement(in_own_numbers("T1"), seen, inside)
         predicted = bounded(predicted, seen, measured, **output.bound.model_dump())
     return np.where(inside, predicted, seen), seen
 

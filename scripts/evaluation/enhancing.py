@@ -75,7 +75,7 @@ class Enhancer:
         seconds = time.perf_counter() - start
         output = self.model.manifest.output
         shown, seen = in_t1c_numbers(self.model, inputs, prediction.mean_zyx, statistics, case.brain)
-        per_unit = (output.z_max - output.z_min) * statistics.sd
+        per_unit = (output.z_max - output.z_min) * statistics[output.reference].sd
         return Enhanced(
             # As the plugin does: what the T1c has beyond the limits of the network's input is kept.
             image=(case.t1c + (shown - seen) * field * case.brain).astype(np.float32),
@@ -84,19 +84,20 @@ class Enhancer:
             seconds=seconds,
         )
 
-    def inputs(self, case: Case) -> tuple[NDArray[np.float32], BrainStatistics, Volume]:
-        """Input channels in the manifest's order, the reference's statistics and its bias field.
+    def inputs(self, case: Case) -> tuple[NDArray[np.float32], dict[str, BrainStatistics], Volume]:
+        """Input channels in the manifest's order, what each was normalised by, and the reference's bias field.
 
         Returns
         -------
         inputs : (c, z, y, x), in [0, 1]
-        statistics : BrainStatistics
-            Of the corrected T1c: the unit of the prediction.
+        statistics : dict of role to BrainStatistics
+            Of the corrected volumes; that of the reference is the unit of the prediction.
         field : (z, y, x)
             Multiplying by it undoes the T1c's bias correction.
         """
         manifest = self.model.manifest
-        channels, known = [], {}
+        channels: list[NDArray[np.float32]] = []
+        known: dict[str, BrainStatistics] = {}
         field = np.ones(case.brain.shape, dtype=np.float32)
         for channel in manifest.inputs:
             volume = None if channel.role in self.missing else case.volumes.get(channel.role)
@@ -110,7 +111,7 @@ class Enhancer:
                 volume = volume / own
             unit, known[channel.role] = normalise(volume, case.brain, channel.z_min, channel.z_max)
             channels.append(unit)
-        return np.stack(channels), known[manifest.output.reference], field
+        return np.stack(channels), known, field
 
 
 def _bias_field(volume: Volume, brain: Mask) -> Volume:

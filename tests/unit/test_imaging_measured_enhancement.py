@@ -1,5 +1,6 @@
 """What the T1c measured of the agent, and what a prediction may show beyond it."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.imaging.intensity import normalise
 from enhancement.imaging.measured_enhancement import Measured, bounded, measured_enhancement
+from enhancement.network.weights import Model, load_model
+from enhancement.pipeline import in_t1c_numbers
 
 Volume = NDArray[np.float32]
 
 _SHAPE = (40, 48, 44)
+_WEIGHTS = Path(__file__).resolve().parents[2] / "model_weights" / "t1c-pro"
 _BOUND: dict[str, Any] = {
     "gain": 3.0, "noise_sds": 2.0, "voxel_noise_sds": 1.0, "faint": 0.1, "plain": 0.3, "bright": 0.7, "plain_part": 0.6,
 }  # fmt: skip
@@ -135,3 +140,52 @@ class TestBounded:
         slack = 1e-3 * (1 + strength)
         assert (shown <= prediction + slack).all()
         assert (shown >= np.minimum(prediction, head.t1c) - slack).all()
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(_WEIGHTS)
+
+
+class TestThroughThePipeline:
+    """From the network's units and back: the published model's limits and bound, a prediction made by hand."""
+
+    def shown(self, model: Model, head: Head, added: float) -> Volume:
+        """What is shown of an addition to the lesion and to T1-bright tissue, in units of the brain's level."""
+        volumes = {"T1": head.t1, "T1C": head.t1c, "FLAIR": head.t1, "ADC": head.t1}
+        channels = model.manifest.inputs
+        normalised = [normalise(volumes[c.role], head.brain, c.z_min, c.z_max) for c in channels]
+        statistics = {c.role: own for c, (_, own) in zip(channels, normalised, strict=True)}
+        inputs = np.stack([unit for unit, _ in normalised])
+        output, level = model.manifest.output, float(np.median(head.t1c[head.brain]))
+        per_unit = (output.z_max - output.z_min) * statistics["T1C"].sd
+        predicted = inputs[model.roles.index("T1C")] + np.float32(added * level / per_unit) * (
+            head.lesion | head.bright
+        )
+        after, before = in_t1c_numbers(model, inputs, predicted, statistics, head.brain)
+        return np.asarray((after - before) / level, dtype=np.float32)
+
+    @pytest.mark.parametrize("times", [1.0, 1.5, 2.0])
+    def test_a_lesion_is_shown_whatever_it_was_before(self, model: Model, times: float) -> None:
+        """0.3 of the brain's level measured, 0.75 predicted: shown in full. A T1 of twice the brain's is no reason."""
+        head = Head(noise=6.0)
+        csf = head.brain & ~_ball((20, 24, 22), 17)  # without it the lesion would lie beyond 12 SDs
+        head.t1[head.bright], head.t1c[head.bright] = 100, 300
+        head.bright[:] = False
+        head.t1[csf] *= 0.8
+        head.t1c[csf] *= 0.8
+        head.t1[head.lesion] = 100 * times
+        head.t1c[head.lesion] = 300 * times + 0.3 * 310
+        shown = self.shown(model, head, added=0.75)
+        assert shown[_ball((20, 30, 22), 2)].mean() == pytest.approx(0.75, abs=0.05)
+
+    def test_what_was_bright_before_is_not(self, model: Model) -> None:
+        """T1 and T1c of one sequence, dark CSF: of a z-score's ratio 0.17 of the brain's level would be left."""
+        head = Head(noise=6.0)
+        csf = head.brain & ~_ball((20, 24, 22), 17)
+        head.t1[csf] *= 0.3
+        head.t1c[csf] *= 0.3
+        head.t1[head.bright], head.t1c[head.bright] = 200, 600
+        head.t1[head.lesion], head.t1c[head.lesion] = 100, 300
+        head.lesion[:] = False
+        assert self.shown(model, head, added=0.75)[_ball((20, 14, 22), 2)].mean() < 0.05

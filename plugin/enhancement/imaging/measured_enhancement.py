@@ -64,7 +64,8 @@ def measured_enhancement(t1: Volume, t1c: Volume, brain: Mask) -> Measured:
     Parameters
     ----------
     t1, t1c : (z, y, x)
-        On one grid of 1 mm, bias fields removed, each in units of its own.
+        Intensities of 0 and above (no z-scores: what is twice as bright before is expected twice as bright after), on
+        one grid of 1 mm, bias fields removed, each in units of its own.
     brain : (z, y, x)
         At least some thousand voxels.
     """
