@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from evaluation.detection import Lesion
+from evaluation.pairing import Lesion
 from evaluation.regions import Mask, Regions, Spacing, Volume, dilate, find_regions
 from simulation.layers import Label
 from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient

@@ -11,10 +11,10 @@ import numpy as np
 
 from evaluation.baselines import closed_form, smoothed
 from evaluation.cases import FIRST_TEST_SEED, Case, simulated_case
-from evaluation.detection import Reading
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.images import ImageResult, measure
-from evaluation.reader import ReaderSettings
+from evaluation.pairing import Lesion, Reading
+from evaluation.reader import Detection, ReaderSettings
 from evaluation.regions import Volume
 
 Report = Callable[[str], None]
@@ -137,13 +137,11 @@ def readings(records: Iterable[Mapping[str, Any]], image: str) -> list[Reading]:
         row = record["images"][image]["reading"]
         if row is None:
             continue
-        scores = np.array([-np.inf if s is None else s for s in row["scores"]], dtype=np.float64)
         found.append(
             Reading(
-                sizes_mm=np.array(row["sizes_mm"], dtype=np.float64),
-                scores=scores,
-                false_scores=np.array(row["false_scores"], dtype=np.float64),
-                false_sizes_mm=np.array(row["false_sizes_mm"], dtype=np.float64),
+                tuple(Lesion((z, y, x), long, short) for z, y, x, long, short in row["lesions"]),
+                tuple(Detection((z, y, x), diameter, score) for z, y, x, diameter, score in row["marks"]),
+                tuple(row["within"]),
             )
         )
     return found
@@ -165,12 +163,10 @@ def _as_json(result: ImageResult) -> dict[str, Any]:
         "reading": None
         if reading is None
         else {
-            "sizes_mm": reading.sizes_mm.tolist(),
-            "scores": [None if np.isneginf(score) else float(score) for score in reading.scores],
-            "false_scores": reading.false_scores.tolist(),
-            "false_sizes_mm": reading.false_sizes_mm.tolist(),
+            "lesions": [[*lesion.centre_mm, lesion.long_mm, lesion.short_mm] for lesion in reading.lesions],
+            "marks": [[*mark.centre_mm, mark.diameter_mm, mark.score] for mark in reading.marks],
+            "within": list(reading.within),
         },
-        "marks": [[*mark.centre_mm, mark.diameter_mm, mark.score] for mark in result.marks],
     }
 
 

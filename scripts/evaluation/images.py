@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from enhancement.imaging.intensity import brain_statistics
 from evaluation.cases import Case
-from evaluation.detection import Reading, pair
 from evaluation.dose import InversionPrepared, Spgr, equivalent_dose
 from evaluation.fidelity import Fidelity, fidelity
 from evaluation.measures import Contrast, common_gain, contrast
-from evaluation.reader import Detection, ReaderSettings, read_lesions
+from evaluation.pairing import Reading, read_case
+from evaluation.reader import ReaderSettings, candidate_lesions
 from evaluation.regions import Volume
 from evaluation.texture import Edge, Glow, edge, glow, white_matter_noise
 
@@ -41,8 +41,8 @@ class ImageResult:
         Against the physical image at the higher dose, as it is; against the same with the image brought to its
         level by one factor (the median ratio in calm tissue: a window, for MR has no unit); and against the focal
         target, where only what enhances has the higher dose and calm brain its own.
-    marks : tuple of Detection
-        All marks down to `FROC_REACH` of the threshold.
+    reading : Reading, optional
+        Down to `FROC_REACH` of the threshold.
     """
 
     roi: Contrast | None
@@ -57,7 +57,6 @@ class ImageResult:
     fidelity_scaled: Fidelity | None
     fidelity_focal: Fidelity | None
     reading: Reading | None
-    marks: tuple[Detection, ...] = field(default=(), repr=False)
 
     def flat(self) -> dict[str, float]:
         """All numbers under one level of names, for JSON and tables."""
@@ -105,7 +104,6 @@ def measure(
         Whether to have the lesions read, and SSIM; both take seconds.
     """
     regions = case.regions
-    marks = tuple(_marks(case, image, reader or ReaderSettings())) if read else ()
     gain = common_gain(case.t1, case.t1c, regions.tissue)
     before = case.t1 * np.float32(gain)
     roi = white = None
@@ -126,18 +124,14 @@ def measure(
         fidelity=_fidelity(case, image, reference, with_ssim),
         fidelity_scaled=_fidelity(case, _at_the_level_of(reference, case, image), reference, with_ssim),
         fidelity_focal=_fidelity(case, image, case.focal, with_ssim),
-        reading=_reading(case, marks) if read else None,
-        marks=marks,
+        reading=_reading(case, image, reader or ReaderSettings()) if read else None,
     )
 
 
-def _reading(case: Case, marks: Sequence[Detection]) -> Reading:
-    return pair(marks, case.lesions, tissue=case.regions.lesion, spacing_zyx_mm=case.spacing_zyx_mm)
-
-
-def _marks(case: Case, image: Volume, reader: ReaderSettings) -> list[Detection]:
-    low = replace(reader, threshold=reader.threshold * FROC_REACH)
-    return read_lesions(image, case.t1, case.brain, spacing_zyx_mm=case.spacing_zyx_mm, known=case.known, settings=low)
+def _reading(case: Case, image: Volume, reader: ReaderSettings) -> Reading:
+    low, spacing = replace(reader, threshold=reader.threshold * FROC_REACH), case.spacing_zyx_mm
+    marks = candidate_lesions(image, case.t1, case.brain, spacing_zyx_mm=spacing, known=case.known, settings=low)
+    return read_case(marks, case.lesions, tissue=case.regions.lesion, spacing_zyx_mm=spacing)
 
 
 def _edge(case: Case, image: Volume) -> Edge | None:

@@ -23,6 +23,8 @@ enhanced image:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +85,21 @@ def read_lesions(
     known: Mask | None = None,
     settings: ReaderSettings | None = None,
 ) -> list[Detection]:
-    """Mark the enhancing lesions of an image.
+    """Mark the enhancing lesions of an image: the candidates of which none touches a higher-ranking one."""
+    marks = candidate_lesions(image, t1, brain, spacing_zyx_mm=spacing_zyx_mm, known=known, settings=settings)
+    return [marks[i] for i in suppress(marks)]
+
+
+def candidate_lesions(
+    image: Volume,
+    t1: Volume,
+    brain: Mask,
+    *,
+    spacing_zyx_mm: Spacing = (1.0, 1.0, 1.0),
+    known: Mask | None = None,
+    settings: ReaderSettings | None = None,
+) -> list[Detection]:
+    """Mark every blob of an image that could be an enhancing lesion, touching ones as well.
 
     Parameters
     ----------
@@ -117,8 +133,7 @@ def read_lesions(
             if around.is_lesion(voxel, mark, settings):
                 found.append(mark)
     offset = [part.start * step for part, step in zip(window, spacing_zyx_mm, strict=True)]
-    kept = [_moved(mark, offset) for mark in _suppress(found)]
-    return sorted(kept, key=lambda mark: -mark.score)
+    return sorted((_moved(mark, offset) for mark in found), key=lambda mark: -mark.score)
 
 
 def enhancement_map(image: Volume, t1: Volume, brain: Mask, spacing_zyx_mm: Spacing) -> tuple[Volume, Mask]:
@@ -319,18 +334,17 @@ def _moved(mark: Detection, offset_mm: list[float]) -> Detection:
     return Detection((z, y, x), mark.diameter_mm, mark.score)
 
 
-def _suppress(found: list[Detection]) -> list[Detection]:
-    """Of marks whose spheres touch, keep the one that ranks highest.
+def suppress(marks: Sequence[Detection]) -> list[int]:
+    """Places of the marks that are left when of those whose spheres touch the highest-ranking one is kept, ascending.
 
     Contrast alone would prefer a nodule on a rim to the lesion that it belongs to.
     """
-    kept: list[Detection] = []
-    for mark in sorted(found, key=lambda item: -item.score * item.diameter_mm**0.5):
-        if all(_apart(mark, other) for other in kept):
-            kept.append(mark)
-    return kept
+    kept: list[int] = []
+    for i in sorted(range(len(marks)), key=lambda i: -marks[i].score * marks[i].diameter_mm ** 0.5):
+        if all(_apart(marks[i], marks[j]) for j in kept):
+            kept.append(i)
+    return sorted(kept)
 
 
 def _apart(a: Detection, b: Detection) -> bool:
-    distance = float(np.linalg.norm(np.subtract(a.centre_mm, b.centre_mm)))
-    return distance > (a.diameter_mm + b.diameter_mm) / 2
+    return math.dist(a.centre_mm, b.centre_mm) > (a.diameter_mm + b.diameter_mm) / 2

@@ -26,8 +26,8 @@ from enhancement.network.weights import load_model
 from enhancement.pipeline import Enhancement, StudyImages, enhance, read_study
 from enhancement.settings import Settings
 from evaluation.cases import Case
-from evaluation.detection import Lesion
 from evaluation.enhancing import Enhanced
+from evaluation.pairing import Lesion
 from evaluation.reader import Detection, enhancement_map, sphere_response
 from evaluation.regions import Mask, Spacing, Volume, dilate, enhancing, find_regions
 from training.studies import choose_extractor
@@ -183,8 +183,8 @@ def components(lesion: Mask, spacing_zyx_mm: Spacing, *, smallest: int = 5) -> l
     return found
 
 
-def new_blobs(case: Case, image: Volume, marks: Sequence[Detection], *, threshold: float) -> list[dict[str, Any]]:
-    """Marks at the reader's working point where the T1c itself does not enhance, outside the segmentation.
+def new_blobs(case: Case, image: Volume, marks: Sequence[Detection]) -> list[dict[str, Any]]:
+    """Of the reader's marks those where the T1c itself does not enhance, outside the segmentation.
 
     A vessel that the reader sees only in T1c-pro is an enhancing structure; a mark is new where the T1c's own
     response at that place and size is below three robust standard deviations of the response in calm tissue.
@@ -195,7 +195,7 @@ def new_blobs(case: Case, image: Volume, marks: Sequence[Detection], *, threshol
     responses: dict[float, tuple[Volume, float]] = {}
     for mark in marks:
         voxel = tuple(round(c / step) for c, step in zip(mark.centre_mm, case.spacing_zyx_mm, strict=True))
-        if mark.score < threshold or near_lesion[voxel]:
+        if near_lesion[voxel]:
             continue
         if mark.diameter_mm not in responses:
             response = sphere_response(excess, mark.diameter_mm, case.spacing_zyx_mm)

@@ -14,9 +14,9 @@ import SimpleITK as sitk
 from evaluation import ablation, brain_study, edge_study, ensemble_study, nulls, real, sheets, tables
 from evaluation.ablation import Study
 from evaluation.cases import Case, simulated_case
-from evaluation.cohort import evaluate_case, run_cohort, write_json
+from evaluation.cohort import evaluate_case, readings, run_cohort, write_json
 from evaluation.enhancing import Enhanced, Enhancer
-from evaluation.reader import Detection, ReaderSettings
+from evaluation.reader import ReaderSettings
 
 Report = Callable[[str], None]
 
@@ -104,9 +104,9 @@ def real_study(
 
 
 def _new_blobs(case: Case, made: Enhanced, record: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = record["images"]["T1c-pro"]["marks"]
-    marks = [Detection((row[0], row[1], row[2]), row[3], row[4]) for row in rows]
-    return real.new_blobs(case, made.image, marks, threshold=ReaderSettings().threshold)
+    (reading,) = readings([record], "T1c-pro")
+    marks = [reading.marks[m] for m in reading.kept(ReaderSettings().threshold)]
+    return real.new_blobs(case, made.image, marks)
 
 
 def write_real_report(output: Path) -> None:

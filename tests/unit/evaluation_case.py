@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from evaluation.cases import Case
-from evaluation.detection import Lesion
+from evaluation.pairing import Lesion
 from evaluation.regions import find_regions
 
 SHAPE = (48, 56, 48)

@@ -20,6 +20,7 @@ from evaluation.enhancing import Enhancer
 from evaluation.ensemble_study import area_under_curve
 from evaluation.images import measure
 from evaluation.nulls import false_enhancement, null_summary, null_table, shifted
+from evaluation.reader import ReaderSettings
 from evaluation.sheets import froc_figure, sheet
 from unit.evaluation_case import make_case
 
@@ -85,7 +86,8 @@ class TestMeasure:
         assert found.k_eff_simulated == pytest.approx(4, abs=1e-3)
         assert found.fidelity is not None
         assert np.isinf(found.fidelity.psnr_brain)
-        assert np.isfinite(found.reading.scores[0])
+        assert found.reading is not None
+        assert found.reading.at(ReaderSettings().threshold).found.tolist() == [True]
 
     def test_t1c_is_dose_one_and_does_not_glow(self, case: Case) -> None:
         """The T1c against itself."""
@@ -116,7 +118,7 @@ class TestCohort:
         text = tables.contrast_table(result) + tables.gain_table(result) + tables.detection_table(result)
         for word in ("closed form", "smoothed T1c", "CNR", ">=10 mm", "2/2"):
             assert word in text
-        assert len(readings(records, "T1c-pro")) == 2
+        assert [reading.at(0.35).found.tolist() for reading in readings(records, "T1c-pro")] == [[True], [True]]
         assert np.isfinite(values(records, "T1c", "noise")).all()
 
     def test_a_quick_run_reads_two_images(self, model: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from evaluation.detection import Lesion, Reading, compare, detectability, froc, pair
+from evaluation.detection import compare, detectability, froc
+from evaluation.pairing import Lesion, Reading, read_case
 from evaluation.reader import Detection, ReaderSettings, read_lesions
 
 SHAPE = (72, 80, 72)
@@ -49,9 +50,9 @@ class TestReader:
         rim = _ball((36, 36, 36), 22) - _ball((36, 36, 36), 16)
         t1, image = _images(0.8 * rim)
         marks = _read(image, t1, BRAIN)
-        reading = pair(marks, [Lesion((36, 36, 36), 22, 22)])
-        assert np.isfinite(reading.scores[0])
-        assert len(reading.false_scores) == 0
+        outcome = read_case(marks, [Lesion((36, 36, 36), 22, 22)]).at(0.12)
+        assert outcome.found.tolist() == [True]
+        assert len(outcome.false_sizes_mm) == 0
 
     def test_a_vessel_is_not_a_lesion(self) -> None:
         """A bright tube across the brain is rejected by shape."""
@@ -92,28 +93,39 @@ class TestReader:
         t1, image = _images(0.6 * _ball((36, 30, 40), 8))
         assert _read(image, t1, BRAIN, known=_ball((36, 30, 40), 8) > 0) == []
 
-    def test_settings_are_fixed_numbers(self) -> None:
-        """The reader is the same for all images: its default is one frozen object."""
-        assert ReaderSettings() == ReaderSettings()
-
 
 class TestPairing:
     def test_closer_than_half_the_mean_of_the_axes(self) -> None:
         """Axes 10 and 6: closer than 4 mm pairs, 4 mm does not."""
         lesion = Lesion((0, 0, 0), 10, 6)
-        assert np.isfinite(pair([Detection((0, 0, 3.99), 2, 1)], [lesion]).scores[0])
-        assert np.isneginf(pair([Detection((0, 0, 4.0), 2, 1)], [lesion]).scores[0])
+        assert read_case([Detection((0, 0, 3.99), 2, 1)], [lesion]).at(0).found.tolist() == [True]
+        assert read_case([Detection((0, 0, 4.0), 2, 1)], [lesion]).at(0).found.tolist() == [False]
 
     def test_a_mark_is_used_once(self) -> None:
         """One mark between two lesions finds one of them, the closer."""
         lesions = [Lesion((0, 0, 0), 10, 10), Lesion((0, 0, 6), 10, 10)]
-        reading = pair([Detection((0, 0, 2), 5, 1)], lesions)
-        assert np.isfinite(reading.scores).tolist() == [True, False]
+        assert read_case([Detection((0, 0, 2), 5, 1)], lesions).at(0).found.tolist() == [True, False]
 
     def test_second_mark_in_a_lesion_is_not_false(self) -> None:
         """A nodule on the rim of a lesion that was found."""
-        marks = [Detection((0, 0, 0), 10, 1), Detection((0, 0, 7), 4, 0.5)]
-        assert len(pair(marks, [Lesion((0, 0, 0), 20, 18)]).false_scores) == 0
+        marks = [Detection((0, 0, 0), 9, 1), Detection((0, 0, 7), 4, 0.5)]
+        reading = read_case(marks, [Lesion((0, 0, 0), 20, 18)])
+        assert reading.kept(0.4) == [0, 1]
+        assert len(reading.at(0.4).false_sizes_mm) == 0
+
+    def test_of_touching_marks_one_is_left(self) -> None:
+        """Contrast times the root of the diameter ranks: 0.5 of 16 mm is before 0.9 of 4 mm."""
+        marks = [Detection((0, 0, 7), 4, 0.9), Detection((0, 0, 0), 16, 0.5), Detection((0, 0, 40), 4, 0.4)]
+        assert read_case(marks, []).kept(0.4) == [1, 2]
+
+    def test_a_mark_that_the_reader_would_not_make_takes_nothing(self) -> None:
+        """A large faint mark would join a bright small one, and a faint closer one its lesion, were they marks."""
+        lesion = Lesion((0, 0, 0), 10, 10)
+        joined = read_case([Detection((0, 0, 4), 4, 0.4), Detection((0, 0, 9), 27, 0.2)], [lesion])
+        assert joined.at(0.35).found.tolist() == [True]
+        assert joined.kept(0.2) == [1]
+        closer = read_case([Detection((0, 0, 4), 4, 0.4), Detection((0, 0, -2.5), 4, 0.2)], [lesion])
+        assert closer.at(0.35).found.tolist() == closer.at(0.2).found.tolist() == [True]
 
     def test_a_mark_on_a_lesions_tissue_is_not_false_however_far_its_centre(self) -> None:
         """A sheet 60 mm long, in voxels of 1 x 1 x 2 mm: on it and 1 mm beside it; 3 mm beside it is elsewhere."""
@@ -121,23 +133,34 @@ class TestPairing:
         sheet[5, 6, 5:35] = True
         lesions = [Lesion((5, 6, 40), 20, 10)]
         marks = [Detection((5, y, 12), 4, 0.5) for y in (6, 7, 9)]
-        reading = pair(marks, lesions, tissue=sheet, spacing_zyx_mm=(1.0, 1.0, 2.0))
-        assert len(reading.false_scores) == 1
-        assert len(pair(marks, lesions).false_scores) == 3
+        reading = read_case(marks, lesions, tissue=sheet, spacing_zyx_mm=(1.0, 1.0, 2.0))
+        assert reading.within == (True, True, False)
+        assert read_case(marks, lesions).within == (False, False, False)
 
     def test_elsewhere_is_false(self) -> None:
         """A mark without lesion counts, with its size."""
-        reading = pair([Detection((0, 0, 30), 4.4, 0.5)], [Lesion((0, 0, 0), 20, 18)])
-        assert reading.false_sizes_mm.tolist() == [4.4]
+        reading = read_case([Detection((0, 0, 30), 4.4, 0.5)], [Lesion((0, 0, 0), 20, 18)])
+        assert reading.at(0.5).false_sizes_mm.tolist() == [4.4]
+        assert reading.at(0.51).false_sizes_mm.tolist() == []
+
+
+def _reading(lesions: list[tuple[float, float | None]], false: list[tuple[float, float]] | None = None) -> Reading:
+    """Lesions (size, score of their mark or None) and false marks (size, score), all far from one another."""
+    placed = [Lesion((0, 0, 100.0 * n), size, size) for n, (size, _) in enumerate(lesions)]
+    marks = [
+        Detection(lesion.centre_mm, lesion.long_mm, score)
+        for lesion, (_, score) in zip(placed, lesions, strict=True)
+        if score is not None
+    ]
+    marks += [Detection((0, 100.0 * (n + 1), 0), size, score) for n, (size, score) in enumerate(false or [])]
+    return read_case(marks, placed)
 
 
 class TestCounts:
     @pytest.fixture
     def readings(self) -> list[Reading]:
         """Two cases: 3 of 4 lesions found at 0.2, one false mark."""
-        first = Reading(np.array([3.0, 12.0]), np.array([0.3, 0.9]), np.array([0.25]), np.array([4.0]))
-        second = Reading(np.array([6.0, 2.0]), np.array([0.5, -np.inf]), np.array([]), np.array([]))
-        return [first, second]
+        return [_reading([(3, 0.3), (12, 0.9)], false=[(4, 0.25)]), _reading([(6, 0.5), (2, None)])]
 
     def test_table_5(self, readings: list[Reading]) -> None:
         """Sensitivity 3/4, 0.5 false per case, PPV 3/4, F1 3/4."""
@@ -158,15 +181,39 @@ class TestCounts:
         assert (found.found, found.false) == (1, 0)
 
     def test_froc_rises(self, readings: list[Reading]) -> None:
-        """Sensitivity and false marks grow together; at no false mark 2 of 4... 3 of 4 at 0.5 a case."""
+        """Every score is a point, after that of a reader who marks nothing."""
         curve = froc(readings)
-        assert curve.sensitivity == sorted(curve.sensitivity)
-        assert curve.sensitivity_at(0) == pytest.approx(0.75)
-        assert curve.false_per_case[-1] == pytest.approx(0.5)
+        assert curve.thresholds == [np.inf, 0.9, 0.5, 0.3, 0.25]
+        assert curve.sensitivity == [0, 0.25, 0.5, 0.75, 0.75]
+        assert curve.false_per_case == [0, 0, 0, 0, 0.5]
+        assert curve.sensitivity_at(0) == 0.75
+
+    def test_froc_of_one_false_mark_starts_at_nothing(self) -> None:
+        """Without false marks nothing is found: 0, not a number that is missing."""
+        curve = froc([_reading([(3, None)], false=[(4, 0.5)])])
+        assert curve.sensitivity_at(0) == 0
+
+    def test_froc_is_the_table_at_every_threshold(self) -> None:
+        """300 marks, many of which touch, of 20 lesions in three cases."""
+        random = np.random.default_rng(2)
+
+        def case() -> Reading:
+            lesions = [Lesion(tuple(random.uniform(0, 60, 3)), d, d) for d in random.uniform(2, 15, 7)]
+            marks = [Detection(tuple(random.uniform(0, 60, 3)), 5.4, s) for s in random.uniform(0.1, 1, 100).round(2)]
+            return read_case(marks, lesions)
+
+        cases = [case() for _ in range(3)]
+        curve = froc(cases)
+        assert len(curve.thresholds) > 60
+        for threshold, false, sensitivity in zip(
+            curve.thresholds, curve.false_per_case, curve.sensitivity, strict=True
+        ):
+            row = detectability(cases, threshold=threshold)
+            assert (row.false_per_case, row.sensitivity) == pytest.approx((false, sensitivity))
 
     def test_compare_counts_discordant_lesions(self, readings: list[Reading]) -> None:
         """One lesion gained, none lost: mid-p 0.5; false marks equal: P 1."""
-        better = [readings[0], Reading(np.array([6.0, 2.0]), np.array([0.5, 0.4]), np.array([]), np.array([]))]
+        better = [readings[0], _reading([(6, 0.5), (2, 0.4)])]
         found = compare(readings, better, threshold=0.2)
         assert (found.gained, found.lost) == (1, 0)
         assert found.sensitivity_p == pytest.approx(0.5)
