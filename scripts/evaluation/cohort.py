@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ PAPER_COHORT = 79
 IMAGES = ("T1c", "smoothed T1c", "closed form", "T1c-pro")
 #: What a quick run has the reader read; it saves half of the time.
 READ_QUICKLY = ("T1c", "T1c-pro")
+#: Raise it when a measure, the reader's rules or the pairing change: records of another version are made anew.
+MEASURES_VERSION = 1
 _INFINITE = 1e307  # JSON has no infinity; `write_json` writes 1e308
 
 
@@ -81,7 +84,7 @@ def run_cohort(
     ----------
     enhancer : Enhancer
     folder : Path
-        Holds one record per case. A record of the same model and ensemble is not made again.
+        Holds one record per case. A record of the same `identity` is not made again.
     cases, first_seed : int
         Patients `first_seed` to `first_seed + cases - 1`.
     make : callable
@@ -94,16 +97,16 @@ def run_cohort(
         Read T1c and T1c-pro only.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {"model": enhancer.model.digest, "predictions": enhancer.ensemble.predictions}
+    made_with = identity(enhancer, quick=quick)
     records = []
     for seed in range(first_seed, first_seed + cases):
         path = folder / f"{seed}.json"
-        record = read_record(path, identity)
+        record = read_record(path, made_with)
         if record is None:
             case = make(seed)
             enhanced = enhancer(case)
             record = evaluate_case(case, enhanced, dose_factor=enhancer.dose_factor, quick=quick) | {
-                "identity": identity
+                "identity": made_with
             }
             write_json(path, record)
             if look is not None:
@@ -114,8 +117,36 @@ def run_cohort(
     return records
 
 
+def identity(enhancer: Enhancer, *, quick: bool = False, **of_the_cases: Any) -> dict[str, Any]:
+    """What decides a record's numbers, JSON-ready.
+
+    Parameters
+    ----------
+    enhancer : Enhancer
+    quick : bool
+        Whether only `READ_QUICKLY` is read.
+    of_the_cases
+        What else the cases of a study differ by.
+    """
+    mirrorings = len(enhancer.ensemble.mirrorings)
+    found: dict[str, Any] = _plain(
+        {
+            "model": enhancer.model.digest,
+            "folds": enhancer.ensemble.predictions // mirrorings,
+            "mirrorings": mirrorings,
+            "missing": sorted(enhancer.missing),
+            "dose_factor": enhancer.dose_factor,
+            "reader": asdict(ReaderSettings()),
+            "measures": MEASURES_VERSION,
+            "quick": quick,
+            **of_the_cases,
+        }
+    )
+    return found
+
+
 def read_record(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A record made with the same model and ensemble; None where there is none."""
+    """A record of the same `identity`; None where there is none."""
     if not path.is_file():
         return None
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

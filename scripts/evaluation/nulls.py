@@ -8,7 +8,7 @@ patients, beside the same for the T1c, whose noise and artefacts alone give a li
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from evaluation import significance
 from evaluation.cases import FIRST_TEST_SEED, Case, from_patient, stored_patient
-from evaluation.cohort import read_record, write_json
+from evaluation.cohort import identity, read_record, write_json
 from evaluation.enhancing import Enhancer
 from evaluation.reader import ReaderSettings, read_lesions
 from evaluation.regions import Mask, Volume, masked_smooth
@@ -105,19 +105,17 @@ def run_nulls(
     """Evaluate every null cohort; records are kept as in `cohort.run_cohort`."""
     results: dict[str, list[dict[str, Any]]] = {}
     enhancer = Enhancer(model, folds=folds, mirrorings=mirrorings)
-    identity = {"model": enhancer.model.digest, "predictions": enhancer.ensemble.predictions}
     for seed_offset in range(patients):
         for thousand in sorted({cohort.seeds for cohort in cohorts}):
             sharing = [cohort for cohort in cohorts if cohort.seeds == thousand]
             seed = FIRST_NULL_SEED + 1000 * thousand + seed_offset
-            _run_patient(folder, enhancer, identity, sharing, seed, results, kept, report)
+            _run_patient(folder, enhancer, sharing, seed, results, kept, report)
     return results
 
 
 def _run_patient(
     folder: Path,
     enhancer: Enhancer,
-    identity: Mapping[str, Any],
     sharing: Sequence[NullCohort],
     seed: int,
     results: dict[str, list[dict[str, Any]]],
@@ -128,12 +126,13 @@ def _run_patient(
     patient: SimulatedPatient | None = None
     for cohort in sharing:
         path = folder / cohort.name.replace(" ", "-").replace(":=", "is") / f"{seed}.json"
-        record = read_record(path, identity)
+        enhancer.missing = frozenset(cohort.missing)
+        made_with = identity(enhancer, cohort=asdict(cohort))
+        record = read_record(path, made_with)
         if record is None:
             if patient is None:
                 patient = stored_patient(seed, config=cohort.config, folder=kept)
-            enhancer.missing = frozenset(cohort.missing)
-            record = _record(cohort, patient, enhancer, seed) | {"identity": identity}
+            record = _record(cohort, patient, enhancer, seed) | {"identity": made_with}
             write_json(path, record)
         results.setdefault(cohort.name, []).append(record)
         if report is not None:

@@ -13,9 +13,9 @@ from scipy import ndimage
 from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale, Preprocessing
 from enhancement.network.residual_unet import ResidualUNet
 from enhancement.network.weights import write_model
-from evaluation import tables
+from evaluation import cohort, tables
 from evaluation.cases import Case
-from evaluation.cohort import read_record, readings, run_cohort, values, write_json
+from evaluation.cohort import identity, read_record, readings, run_cohort, values, write_json
 from evaluation.enhancing import Enhancer
 from evaluation.ensemble_study import area_under_curve
 from evaluation.images import measure
@@ -131,10 +131,37 @@ class TestCohort:
         assert result["images"]["smoothed T1c"]["fidelity.ssim_brain"]["n"] == 0
 
     def test_a_record_of_another_model_is_not_taken(self, tmp_path: Path) -> None:
-        """Identity is the model's digest and the number of predictions."""
-        write_json(tmp_path / "1.json", {"identity": {"model": "a", "predictions": 5}})
-        assert read_record(tmp_path / "1.json", {"model": "a", "predictions": 5}) is not None
-        assert read_record(tmp_path / "1.json", {"model": "b", "predictions": 5}) is None
+        """What the record says against what is asked for."""
+        write_json(tmp_path / "1.json", {"identity": {"model": "a", "folds": 5}})
+        assert read_record(tmp_path / "1.json", {"model": "a", "folds": 5}) is not None
+        assert read_record(tmp_path / "1.json", {"model": "b", "folds": 5}) is None
+
+    def test_all_that_decides_the_numbers_is_in_the_identity(
+        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """2 x 1 is not 1 x 2; nor is a quick run a full one, nor other measures; the record survives JSON."""
+        one = Enhancer(model, folds=2, mirrorings=1)
+        first = identity(one)
+        write_json(tmp_path / "1.json", {"identity": first})
+        assert read_record(tmp_path / "1.json", first) is not None
+        assert first["reader"]["threshold"] == ReaderSettings().threshold
+        assert first["dose_factor"] == 4
+        others = [
+            identity(one, quick=True),
+            identity(one, cohort="shifted"),
+            identity(Enhancer(model, folds=1, mirrorings=2)),
+            identity(Enhancer(model, folds=2, mirrorings=1, missing=("FLAIR",))),
+        ]
+        monkeypatch.setattr(cohort, "MEASURES_VERSION", cohort.MEASURES_VERSION + 1)
+        others.append(identity(one))
+        assert all(read_record(tmp_path / "1.json", other) is None for other in others)
+
+    def test_a_full_run_does_not_take_a_quick_ones_records(self, model: Path, tmp_path: Path) -> None:
+        """The detection table would lack its rows."""
+        enhancer = Enhancer(model, folds=1, mirrorings=1)
+        run_cohort(enhancer, tmp_path, cases=1, first_seed=5, make=make_case, quick=True)
+        records = run_cohort(enhancer, tmp_path, cases=1, first_seed=5, make=make_case)
+        assert set(tables.summary(records)["detection"]) == set(cohort.IMAGES)
 
     def test_json_has_no_nan(self, tmp_path: Path) -> None:
         """Standard JSON: NaN is null."""
