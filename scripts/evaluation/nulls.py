@@ -152,12 +152,23 @@ def shifted(case: Case, shift_mm: float, seed: int) -> Case:
     return replace(case, volumes=volumes)
 
 
-def _record(cohort: NullCohort, patient: SimulatedPatient, enhancer: Enhancer, seed: int) -> dict[str, Any]:
+def null_case(cohort: NullCohort, patient: SimulatedPatient, seed: int) -> tuple[Case, Volume]:
+    """A patient as its cohort has it, and its truth (z, y, x) in intensities of the T1c.
+
+    Without agent nothing enhances, whatever the patient's table says of the full dose: vessels count.
+    """
     case = shifted(from_patient(patient), cohort.shift_mm, seed)
     truth = np.asarray(case.focal if case.focal is not None else case.t1c)
+    if cohort.t1_as_t1c or cohort.config.same_t1c:
+        case = replace(case, enhancing=np.zeros_like(case.brain))
     if cohort.t1_as_t1c:
-        case = replace(case, volumes={**case.volumes, "T1C": case.t1}, enhancing=np.zeros_like(case.brain))
+        case = replace(case, volumes={**case.volumes, "T1C": case.t1})
         truth = case.t1
+    return case, truth
+
+
+def _record(cohort: NullCohort, patient: SimulatedPatient, enhancer: Enhancer, seed: int) -> dict[str, Any]:
+    case, truth = null_case(cohort, patient, seed)
     image = enhancer(case).image
     mimic = np.isin(patient.labels, [int(label) for label in cohort.mimics]) & case.brain
     change = image[case.regions.tissue] - case.t1c[case.regions.tissue]
