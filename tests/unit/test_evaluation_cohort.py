@@ -22,6 +22,7 @@ from evaluation.images import measure
 from evaluation.nulls import COHORTS, false_enhancement, null_case, null_summary, null_table, shifted
 from evaluation.reader import ReaderSettings
 from evaluation.sheets import froc_figure, sheet
+from simulation import patient
 from unit.evaluation_case import make_case, make_patient
 
 
@@ -199,6 +200,22 @@ class TestNulls:
         image = case.targets[4.0].copy()
         image[20:28, 20:28, 26:34] += 30
         assert 8**3 <= false_enhancement(case, image, case.targets[4.0]).sum() <= 10**3
+
+    def test_nothing_moves_against_the_t1c_but_by_echo_planar_distortion(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A seed whose T1 is warped by 0.8 mm where a shift of 1 mm is allowed."""
+        warps: list[tuple[int, float]] = []
+
+        def warp(volume: np.ndarray, displacement: np.ndarray, axis: int) -> np.ndarray:
+            warps.append((axis, float(np.abs(displacement).max())))
+            return volume
+
+        monkeypatch.setattr(patient, "warp_along", warp)
+        still = next(cohort for cohort in COHORTS if cohort.name == "misregistration 0 mm")
+        made = patient.simulate_patient(930_000, config=still.config)
+        (_, epi), (_, local) = warps
+        assert epi > 1
+        assert local == 0
+        assert all(draw["shift_mm"] == [0, 0, 0] for draw in json.loads(json.dumps(made.meta["series"])).values())
 
     def test_without_agent_no_vessel_is_excused(self) -> None:
         """Two null cases have no agent; in the others a vessel takes it up."""
