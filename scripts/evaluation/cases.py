@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +85,7 @@ def simulated_case(seed: int, *, config: PatientConfig | None = None, folder: Pa
     return from_patient(stored_patient(seed, config=config, folder=folder))
 
 
-def stored_patient(
-    seed: int, *, config: PatientConfig | None = None, folder: Path | None = None, name: str = ""
-) -> SimulatedPatient:
+def stored_patient(seed: int, *, config: PatientConfig | None = None, folder: Path | None = None) -> SimulatedPatient:
     """Simulate a patient, or read it where an earlier run has left it.
 
     Parameters
@@ -93,13 +93,12 @@ def stored_patient(
     seed : int
     config : PatientConfig, optional
     folder : Path, optional
-        Where patients are kept (200 MB each), to measure several models on the same ones.
-    name : str
-        Of the configuration, for the file's name.
+        Where patients are kept (200 MB each), to measure several models on the same ones. The file's name has the
+        configuration's digest: one seed is another patient with another configuration.
     """
     if folder is None:
         return simulate_patient(seed, config=config)
-    path = folder / f"{seed}{name}.npz"
+    path = folder / f"{seed}-{digest(asdict(config or PatientConfig()))}.npz"
     if path.is_file():
         return SimulatedPatient.load(path)
     patient = simulate_patient(seed, config=config)
@@ -108,6 +107,11 @@ def stored_patient(
     patient.save(partial)
     partial.replace(path)
     return patient
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Ten hexadecimal digits of what JSON makes of the content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def from_patient(patient: SimulatedPatient) -> Case:

@@ -27,8 +27,9 @@ from evaluation.regions import Mask, Volume, masked_smooth
 from simulation.layers import Label
 from simulation.patient import PatientConfig, SimulatedPatient
 
-#: From here on, null patients; a thousand seeds for each cohort.
-FIRST_NULL_SEED = FIRST_TEST_SEED + 10_000
+#: From here on, null patients; a thousand seeds for each cohort. Below 930000 are the test patients', of which more
+#: than one cohort was read; then those of the ensemble study, of the heads and of the ablations.
+FIRST_NULL_SEED = FIRST_TEST_SEED + 60_000
 TOLERANCE = 0.10
 _FWHM_MM = 3.0
 # The largest shift is 0, not only the share that is shifted: some T1 are warped by a part of it, shifted or not.

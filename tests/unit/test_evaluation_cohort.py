@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,20 @@ from scipy import ndimage
 from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale, Preprocessing
 from enhancement.network.residual_unet import ResidualUNet
 from enhancement.network.weights import write_model
-from evaluation import cohort, tables
-from evaluation.cases import Case
+from evaluation import cases, cohort, tables
+from evaluation.ablation import FIRST_ABLATION_SEED
+from evaluation.brain_study import FIRST_HEAD_SEED
+from evaluation.cases import FIRST_DEVELOPMENT_SEED, FIRST_TEST_SEED, Case
 from evaluation.cohort import identity, read_record, readings, run_cohort, values, write_json
 from evaluation.enhancing import Enhancer
-from evaluation.ensemble_study import area_under_curve
+from evaluation.ensemble_study import FIRST_ENSEMBLE_SEED, area_under_curve
 from evaluation.images import measure
-from evaluation.nulls import COHORTS, false_enhancement, null_case, null_summary, null_table, shifted
+from evaluation.nulls import COHORTS, FIRST_NULL_SEED, false_enhancement, null_case, null_summary, null_table, shifted
 from evaluation.reader import ReaderSettings
 from evaluation.sheets import froc_figure, sheet
 from simulation import patient
+from simulation.patient import PatientConfig
+from training.simulated import FIRST_SEED
 from unit.evaluation_case import make_case, make_patient
 
 
@@ -176,6 +181,40 @@ class TestCohort:
         froc_figure({"T1c": curve}, tmp_path / "froc.png", threshold=0.12)
         assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"
         assert (tmp_path / "froc.png").stat().st_size > 1000
+
+
+class TestSeeds:
+    def test_no_study_draws_anothers_patients(self) -> None:
+        """Starts in order, each with as many seeds as its study may take; training begins at 1,000,000."""
+        ranges = sorted(
+            [
+                (FIRST_DEVELOPMENT_SEED, 10_000),
+                (FIRST_TEST_SEED, 30_000),
+                (FIRST_ENSEMBLE_SEED, 1000),
+                (FIRST_HEAD_SEED, 1000),
+                (FIRST_ABLATION_SEED, 1000),
+                (FIRST_NULL_SEED, 1000 * (1 + max(cohort.seeds for cohort in COHORTS))),
+                (FIRST_SEED, 100_000),
+            ]
+        )
+        assert all(first + count <= following for (first, count), (following, _) in pairwise(ranges))
+
+    def test_a_kept_patient_is_one_of_the_same_configuration(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One seed, two configurations: two patients; the second call of each simulates nothing."""
+        drawn: list[PatientConfig | None] = []
+
+        def simulate(seed: int, *, config: PatientConfig | None = None) -> patient.SimulatedPatient:
+            drawn.append(config)
+            return make_patient(seed, {"mimics": (config or PatientConfig()).mimics})
+
+        monkeypatch.setattr(cases, "simulate_patient", simulate)
+        for _ in range(2):
+            assert cases.stored_patient(7, folder=tmp_path).meta["mimics"]
+            assert not cases.stored_patient(7, config=PatientConfig(mimics=False), folder=tmp_path).meta["mimics"]
+        assert cases.stored_patient(7, config=PatientConfig(), folder=tmp_path).meta["mimics"]
+        assert len(drawn) == 2
 
 
 class TestNulls:
