@@ -1,13 +1,14 @@
 """The ISBI 2021 studies at a size that a machine without a GPU can repeat: input subsets, channels x fraction.
 
 Each point is a short training of its own from the same simulated patients with the training's own code, then the
-fidelity of its predictions on a few test patients. The numbers are those of under-trained networks: compare
-them with each other, not with the paper's.
+fidelity of its predictions on a few test patients. As in the paper the target is the physical image at the higher dose,
+here the noise-free T1c at four times the dose in the T1c's own brain statistics, and fidelity is against the same: does
+an input help to predict it? The focal target that t1c-pro is trained for is not asked about. The numbers are those of
+under-trained networks: compare them with each other, not with the paper's.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,16 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.cases import FIRST_TEST_SEED, Case, simulated_case
-from evaluation.cohort import write_json
+from evaluation.cases import FIRST_TEST_SEED, Case, digest, simulated_case
+from evaluation.cohort import MEASURES_VERSION, read_record, write_json
 from evaluation.enhancing import Enhancer
 from evaluation.images import measure
+from training.recipe import Recipe
 from training.runs import RunPlan, publish_run, train_folds
 from training.simulated import make_patient, pack_cache
 from training.switches import change
 
 FIRST_ABLATION_SEED = FIRST_TEST_SEED + 50_000
-#: The rows of the paper's table that keep the T1C slot, without which the T1c-pro setting has no meaning, and T1 only.
+#: The rows of the paper's table that keep the T1C slot, without which there is nothing to make T1c-pro from.
 SUBSETS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("all four", ("T1", "FLAIR", "ADC", "T1C")),
     ("no FLAIR", ("T1", "ADC", "T1C")),
@@ -72,24 +74,44 @@ class Study:
     test: int = 4
     data: Path | None = None
     # The head "gain" needs T1 and T1C, which some subsets lack.
-    switches: tuple[str, ...] = ("folds=1", "channels=8", "average=0", "patch=64", "head=residual", "bound=none")
+    switches: tuple[str, ...] = (
+        "folds=1", "channels=8", "average=0", "patch=64", "head=residual", "bound=none",
+        "doses.target_volume=t1c_4", "doses.normalise_target_by=input",
+    )  # fmt: skip
 
 
 def run_point(folder: Path, study: Study, switches: Sequence[str], cases: Sequence[Case]) -> dict[str, float]:
-    """Train one network and measure it; a point that is there already is not trained again."""
-    result = folder / "result.json"
-    if result.is_file():
-        found: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
-        return found
+    """Train one network and measure it; a point that is there already with all that decides it is not made again.
+
+    Each recipe has a run folder of its own: a checkpoint of fewer steps would go on along another learning rate, and
+    one of more would be published as it is.
+    """
     recipe = change(study.preset, [*study.switches, f"steps={study.steps}", *switches])
-    plan = RunPlan(recipe, folder / "run", study.data, study.patients, (0,), resume=(folder / "run").exists())
-    train_folds(plan)
-    publish_run(plan, folder / "model", version="0.0.0", metrics=None, notes=None)
-    enhancer = Enhancer(folder / "model", folds=1, mirrorings=1)
-    rows = [measure_fidelity(case, enhancer) for case in cases]
-    found = {name: float(np.nanmean([row.get(name, np.nan) for row in rows])) for name in _KEPT}
-    write_json(result, found)
-    return found
+    made_with = point_identity(recipe, study, cases)
+    result = folder / "result.json"
+    record = read_record(result, made_with)
+    if record is None:
+        own = folder / digest(made_with["training"])
+        plan = RunPlan(recipe, own / "run", study.data, study.patients, (0,), resume=(own / "run").exists())
+        train_folds(plan)
+        publish_run(plan, own / "model", version="0.0.0", metrics=None, notes=None)
+        enhancer = Enhancer(own / "model", folds=1, mirrorings=1)
+        rows = [measure_fidelity(case, enhancer) for case in cases]
+        means = {name: float(np.nanmean([row.get(name, np.nan) for row in rows])) for name in _KEPT}
+        record = {"identity": made_with, "fidelity": means}
+        write_json(result, record)
+    return {name: float("nan") if value is None else float(value) for name, value in record["fidelity"].items()}
+
+
+def point_identity(recipe: Recipe, study: Study, cases: Sequence[Case]) -> dict[str, Any]:
+    """What decides a point's numbers, JSON-ready: the training (recipe and patients) and what it is measured on."""
+    packed = [] if study.data is None else sorted(path.stem for path in study.data.glob("[0-9]*.json"))
+    training = {
+        "recipe": recipe.model_dump(mode="json"),
+        "data": None if study.data is None else study.data.name,
+        "patients": packed or study.patients,
+    }
+    return {"training": training, "cases": [case.name for case in cases], "measures": MEASURES_VERSION}
 
 
 def measure_fidelity(case: Case, enhancer: Enhancer) -> dict[str, float]:
@@ -105,13 +127,16 @@ def held_out_cases(study: Study) -> list[Case]:
 def with_patients(folder: Path, study: Study) -> Study:
     """Pack the training patients once, for all points; simulate them where the study has no cache.
 
+    All that lies in a folder is trained on, so patients of another target, cache or number have another folder.
+
     Raises
     ------
     FileNotFoundError
         If the cache holds no complete patient.
     """
-    packed = folder / "patients"
     target = change(study.preset, list(study.switches)).doses.target_volume
+    source = {"target": target, "data": str(study.data and study.data.resolve()), "patients": study.patients}
+    packed = folder / f"patients-{digest(source)}"
     if study.data is not None:
         pack_cache(study.data, packed, target, limit=study.patients)
     else:

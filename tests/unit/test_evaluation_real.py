@@ -10,12 +10,15 @@ import pytest
 import SimpleITK as sitk
 
 from enhancement.errors import InputError
+from evaluation import ablation
 from evaluation.ablation import SUBSETS, Study, ablation_table, channel_curves
 from evaluation.brain_study import brain_table, dice
 from evaluation.reader import Detection
 from evaluation.real import RealCase, components, find_volumes, new_blobs, outlined, read_case
+from training.runs import RunPlan, train_folds
 from training.switches import change
 from unit.evaluation_case import make_case
+from unit.training_support import TINY, write_patients
 
 
 def _touch(folder: Path, *names: str) -> None:
@@ -116,6 +119,60 @@ class TestBrain:
 
 
 class TestAblation:
+    def test_it_learns_what_it_is_measured_against(self) -> None:
+        """The physical image at four times the dose, in the statistics of the T1c."""
+        study = Study()
+        doses = change(study.preset, study.switches).doses
+        assert (doses.target_volume, doses.normalise_target_by, doses.dose_factor) == ("t1c_4", "input", 4)
+        assert not doses.keep_brain_level
+
+    def test_a_point_is_made_anew_where_anything_decides_otherwise(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same again trains nothing; other steps, switches, patients or cases do, and none goes on from another."""
+        trained: list[tuple[int, int, bool]] = []
+
+        def train(plan: RunPlan) -> None:
+            trained.append((plan.recipe.steps, plan.recipe.channels, plan.resume))
+            train_folds(plan)
+
+        monkeypatch.setattr(ablation, "train_folds", train)
+        few = Study(
+            steps=4, data=write_patients(tmp_path / "few", 3), switches=(*Study().switches, *TINY[:3], "warm_up=1")
+        )
+        more = replace(few, data=write_patients(tmp_path / "more", 4))
+        case = make_case()
+        point = tmp_path / "point"
+        first = ablation.run_point(point, few, [], [case])
+        assert ablation.run_point(point, few, [], [case]) == first
+        assert trained == [(4, 2, False)]
+        ablation.run_point(point, replace(few, steps=2), [], [case])
+        ablation.run_point(point, few, ["channels=4"], [case])
+        ablation.run_point(point, more, [], [case])
+        assert trained[1:] == [(2, 2, False), (4, 4, False), (4, 2, False)]
+        ablation.run_point(point, few, [], [case, replace(case, name="another")])
+        assert trained[4:] == [(4, 2, True)]  # the network is there; only the measures are new
+        assert first["fidelity.psnr_brain"] > 0
+
+    def test_patients_of_another_study_are_not_trained_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A smaller study in the folder of a larger one; one of another target."""
+
+        def make(number: int, path: Path, *, target: str) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".json").write_text(target)
+
+        monkeypatch.setattr(ablation, "make_patient", make)
+        focal = (*Study().switches, "doses.target_volume=t1c_disease")
+        for study in (Study(patients=3), Study(patients=2), Study(patients=2, switches=focal)):
+            data = ablation.with_patients(tmp_path, study).data
+            assert data is not None
+            assert len(list(data.glob("*.json"))) == study.patients
+            assert {path.read_text() for path in data.glob("*.json")} == {
+                change(study.preset, study.switches).doses.target_volume
+            }
+
     @pytest.mark.parametrize(("name", "roles"), SUBSETS)
     def test_each_subset_is_a_recipe(self, name: str, roles: tuple[str, ...]) -> None:
         """The training takes it as it stands."""
