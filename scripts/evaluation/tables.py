@@ -14,6 +14,8 @@ from evaluation.detection import SIZE_SETS, Comparison, Detectability, compare, 
 from evaluation.reader import ReaderSettings
 
 Records = Sequence[Mapping[str, Any]]
+#: Each range of sizes once, by its first name.
+SIZES = tuple(row for i, row in enumerate(SIZE_SETS) if row[1:] not in [other[1:] for other in SIZE_SETS[:i]])
 
 #: (name in the records, heading, factor, digits)
 MEASURES: tuple[tuple[str, str, float, int], ...] = (
@@ -58,7 +60,7 @@ def summary(records: Records, *, images: Sequence[str] = IMAGES, threshold: floa
             continue
         result["froc"][image] = asdict(froc(read))
         result["detection"][image] = {}
-        for size, low, high in SIZE_SETS:
+        for size, low, high in SIZES:
             count: Detectability = detectability(read, threshold=threshold, from_mm=low, below_mm=high)
             against: Comparison = compare(plain, read, threshold=threshold, from_mm=low, below_mm=high)
             result["detection"][image][size] = asdict(count) | {"against_t1c": asdict(against)}
@@ -106,7 +108,10 @@ def _equal_false_positives(records: Records, images: Sequence[str], threshold: f
 
 
 def contrast_table(result: Mapping[str, Any]) -> str:
-    """Table 4 of the paper, and more: mean ± SD over the cases, P of the paired t-test against the T1c."""
+    """Table 4 of the paper, and more: mean ± SD over the cases, P of the paired t-test against the T1c.
+
+    Equivalent doses say of how many cases they are: beyond saturation, and without lesion, there is none.
+    """
     images = list(result["images"])
     lines = ["| | " + " | ".join(images) + " |", "|-|" + "-|" * len(images)]
     for name, heading, factor, digits in MEASURES:
@@ -117,7 +122,8 @@ def contrast_table(result: Mapping[str, Any]) -> str:
                 cells.append("–")
                 continue
             p = "" if image == "T1c" else f" ({format_p(row['p'])})"
-            cells.append(f"{factor * row['mean']:.{digits}f} ± {factor * row['sd']:.{digits}f}{p}")
+            n = f", n {row['n']}" if name.startswith("k_eff") and row["n"] < result["cases"] else ""
+            cells.append(f"{factor * row['mean']:.{digits}f} ± {factor * row['sd']:.{digits}f}{p}{n}")
         if any(cell != "–" for cell in cells):
             lines.append(f"| {heading} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -142,7 +148,7 @@ def detection_table(result: Mapping[str, Any]) -> str:
         "| lesions | image | found | sensitivity % [95 %] [by patient] | P | false/case [95 %] | P | PPV % | F1 % |",
         "|-|-|-|-|-|-|-|-|-|",
     ]
-    for size, *_ in SIZE_SETS:
+    for size, *_ in SIZES:
         for image, sizes in result["detection"].items():
             row = sizes[size]
             against = row["against_t1c"]

@@ -127,6 +127,27 @@ class TestCohort:
         assert [reading.at(0.35).found.tolist() for reading in readings(records, "T1c-pro")] == [[True], [True]]
         assert np.isfinite(values(records, "T1c", "noise")).all()
 
+    def test_a_range_of_sizes_has_one_row(self, model: Path, tmp_path: Path) -> None:
+        """From 10 mm on is one set, by whatever name."""
+        records = run_cohort(Enhancer(model, folds=1, mirrorings=1), tmp_path, cases=1, first_seed=5, make=make_case)
+        text = tables.detection_table(tables.summary(records))
+        assert [text.count(f"| {size} | T1c |") for size in (">=0 mm", "<3 mm", "5-10 mm")] == [1, 1, 1]
+        assert text.count("10 mm | T1c |") == 2  # 5-10 mm and >=10 mm
+        assert text.index("| >=10 mm |") < text.index("| <3 mm |")
+
+    def test_equivalent_doses_say_of_how_many_cases_they_are(self) -> None:
+        """A signal beyond saturation has none; other rows, and those of all cases, say nothing."""
+        records = [
+            {"images": {name: {"measures": {"k_eff_spgr": dose, "k_eff_simulated": 2.0, "noise": 0.02},
+                               "reading": None} for name in cohort.IMAGES}}
+            for dose in (1.2, 1.4, 1e308)
+        ]  # fmt: skip
+        table = tables.contrast_table(tables.summary(records, threshold=0.1)).splitlines()
+        rows = {line.split(" | ")[0]: line for line in table}
+        assert rows["| k_eff (SPGR inverted)"].startswith("| k_eff (SPGR inverted) | 1.30 ± 0.14, n 2 |")
+        assert "n " not in rows["| k_eff (simulated doses)"].removeprefix("| k_eff (simulated doses)")
+        assert "n 3" not in "".join(table)
+
     def test_a_quick_run_reads_two_images(self, model: Path, tmp_path: Path) -> None:
         """The others keep their contrast and fidelity, and have no row in the detection table."""
         enhancer = Enhancer(model, folds=1, mirrorings=1)
