@@ -40,16 +40,21 @@ def run_ensemble(
 
     Returns
     -------
-    JSON-ready: per size its measures and seconds, and the AUC of the spread (sizes of one prediction have none).
+    JSON-ready: per "folds x mirrorings" its predictions, measures and seconds, and the AUC of the spread (sizes of one
+    prediction have none). Folds that the model lacks don't count: two sizes that come to the same are one row.
     """
-    enhancers = {size: Enhancer(folder, folds=size[0], mirrorings=size[1]) for size in sizes}
+    enhancers: dict[str, Enhancer] = {}
+    for folds, mirrorings in sizes:
+        enhancer = Enhancer(folder, folds=folds, mirrorings=mirrorings)
+        enhancers[f"{enhancer.ensemble.predictions // mirrorings} x {mirrorings}"] = enhancer
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in range(FIRST_ENSEMBLE_SEED, FIRST_ENSEMBLE_SEED + patients):
         case = simulated_case(seed)
-        for enhancer in enhancers.values():
+        for name, enhancer in enhancers.items():
             made = enhancer(case)
             found = measure(case, made.image, dose_factor=enhancer.dose_factor).flat()
-            row = {name: found.get(name, float("nan")) for name in _KEPT} | {"seconds": made.seconds}
+            row = {key: found.get(key, float("nan")) for key in _KEPT}
+            row |= {"predictions": made.predictions, "seconds": made.seconds}
             truth = case.focal  # the physical image lifts the whole brain, which would hide what is false
             if made.predictions > 1 and truth is not None:
                 wrong = false_enhancement(case, made.image, truth)
@@ -57,9 +62,9 @@ def run_ensemble(
                 sigma = [3.0 / 2.3548 / step for step in case.spacing_zyx_mm]
                 smooth = masked_smooth(made.spread, case.brain, sigma)
                 row["spread_auc"] = area_under_curve(smooth[wrong], smooth[quiet & ~wrong])
-            rows.setdefault(f"{made.predictions}", []).append(row)
+            rows.setdefault(name, []).append(row)
             if report is not None:
-                report(f"seed {seed}, {made.predictions} predictions: {made.seconds:.1f} s")
+                report(f"seed {seed}, {name} predictions: {made.seconds:.1f} s")
     return {
         size: {name: float(np.nanmean([row.get(name, np.nan) for row in found])) for name in found[0]}
         | {"patients": len(found)}
@@ -86,14 +91,15 @@ def area_under_curve(positive: ArrayLike, negative: ArrayLike) -> float:
 def ensemble_table(result: Mapping[str, Mapping[str, float]]) -> str:
     """The result in Markdown."""
     lines = [
-        "| predictions | s | CNR | white-matter noise % | PSNR brain dB | SSIM brain % | glow % | AUC of the spread |",
-        "|-|-|-|-|-|-|-|-|",
+        "| folds x mirrorings | predictions | s | CNR | white-matter noise % | PSNR brain dB | SSIM brain % | glow % "
+        "| AUC of the spread |",
+        "|-|-|-|-|-|-|-|-|-|",
     ]
     for size, row in result.items():
         auc = row.get("spread_auc", float("nan"))
         lines.append(
-            f"| {size} | {row['seconds']:.1f} | {row['roi.cnr']:.1f} | {100 * row['noise']:.2f} "
-            f"| {row['fidelity.psnr_brain']:.2f} | {100 * row['fidelity.ssim_brain']:.2f} "
+            f"| {size} | {row['predictions']:.0f} | {row['seconds']:.1f} | {row['roi.cnr']:.1f} "
+            f"| {100 * row['noise']:.2f} | {row['fidelity.psnr_brain']:.2f} | {100 * row['fidelity.ssim_brain']:.2f} "
             f"| {100 * row['glow.percentile_99']:.1f} | {'–' if not np.isfinite(auc) else f'{auc:.2f}'} |"
         )
     return "\n".join(lines)

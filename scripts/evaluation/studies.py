@@ -143,7 +143,8 @@ def ensemble_size_study(output: Path, model: Path, *, patients: int, report: Rep
     """1, 5, 8 and 40 predictions."""
     result = ensemble_study.run_ensemble(model, patients=patients, report=report)
     write_json(output / "ensemble.json", result)
-    curve = ([float(size) for size in result], [row["fidelity.psnr_brain"] for row in result.values()])
+    points = sorted((row["predictions"], row["fidelity.psnr_brain"]) for row in result.values())
+    curve = ([count for count, _ in points], [psnr for _, psnr in points])
     sheets.lines_figure({"T1c-pro": curve}, output / "ensemble.png", x="predictions", y="PSNR in the brain, dB")
     text = (
         "The spread is the SD of the predictions; its AUC is the probability that it is larger at a voxel of false "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from scipy import ndimage
 from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale, Preprocessing
 from enhancement.network.residual_unet import ResidualUNet
 from enhancement.network.weights import write_model
-from evaluation import cases, cohort, tables
+from evaluation import cases, cohort, ensemble_study, studies, tables
 from evaluation.ablation import FIRST_ABLATION_SEED
 from evaluation.brain_study import FIRST_HEAD_SEED
 from evaluation.cases import FIRST_DEVELOPMENT_SEED, FIRST_TEST_SEED, Case
@@ -294,6 +295,23 @@ class TestNulls:
         summary = null_summary({"T1-bright lesions": [record, record]})
         assert "1.00 [1.00;1.00]" in null_table(summary)
         assert "+0.0 -> +5.0" in null_table(summary)
+
+
+class TestEnsembleStudy:
+    def test_plans_of_the_same_number_are_rows_of_their_own(
+        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """2 x 1 beside 1 x 2; 5 x 1 of a model of two folds is 2 x 1, once."""
+        monkeypatch.setattr(ensemble_study, "simulated_case", make_case)
+        run = partial(ensemble_study.run_ensemble, sizes=((2, 1), (1, 2), (5, 1), (1, 1)))
+        monkeypatch.setattr(ensemble_study, "run_ensemble", run)
+        studies.ensemble_size_study(tmp_path, model, patients=1, report=lambda _: None)
+        found = json.loads((tmp_path / "ensemble.json").read_text())
+        counts = {name: (row["predictions"], row["patients"]) for name, row in found.items()}
+        assert counts == {"2 x 1": (2, 1), "1 x 2": (2, 1), "1 x 1": (1, 1)}
+        text = (tmp_path / "report.md").read_text()
+        assert "| 2 x 1 | 2 |" in text
+        assert "| 1 x 2 | 2 |" in text
 
 
 class TestSpread:
