@@ -158,6 +158,7 @@ def as_case(real: RealCase, enhancement: Enhancement, *, label: int = ENHANCING_
         lesions=tuple(components(lesion & brain, spacing)),
         enhancing=enhancing(volumes["T1"], volumes["T1C"], brain, spacing) | lesion,
         facts={
+            "segmented": real.segmentation is not None,
             "missing": list(enhancement.missing_roles),
             "stage_seconds": enhancement.stage_seconds,
             "warnings": list(enhancement.warnings),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,9 @@ from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.reader import ReaderSettings
 
 Report = Callable[[str], None]
+
+_GLOW = """Glow is a lower limit here: calm tissue is what the T1c itself does not show as enhancing. What T1c-pro makes
+of the T1c's own false brightening, and all that is near to it, is left out."""
 
 _METHOD = """Intensities are the image's own. White matter: the brightest of three classes of the T1 within the atlas'
 (or the truth's) white matter, calm, one voxel inside. The reader's region is that within the 16 mm cube that holds
@@ -121,11 +124,33 @@ def write_real_report(output: Path) -> None:
         text = f"{tables.contrast_table(result)}\n\n{tables.gain_table(result)}\n\n"
         text += f"New bright blobs: {blobs or 'none'}.\n\n"
         parts.append((record["name"], text + f"![{record['name']}](sheets/{record['name']}.png)"))
-    result = tables.summary(records)
+    detection, read = real_detection(records)
+    result = tables.summary(records) | read
     write_json(output / "real.json", result | {"names": [record["name"] for record in records]})
-    both = f"{tables.contrast_table(result)}\n\n{tables.gain_table(result)}\n\n{tables.detection_table(result)}"
+    both = f"{tables.contrast_table(result)}\n\n{_GLOW}\n\n{tables.gain_table(result)}\n\n{detection}"
     write_report(output, "Real cases", f"Through the plugin's pipeline, on the T1c's own grid. {_METHOD}",
                  ("All cases", both), *parts)  # fmt: skip
+
+
+def real_detection(records: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """Detection in the cases that have a reference: as Markdown, and the parts of the summary that depend on it.
+
+    Without a segmentation every mark would count as false and no lesion as missed.
+    """
+    segmented = [record for record in records if _is_segmented(record)]
+    if not segmented:
+        text = "Detection: no case has a segmentation, and so no reference to count lesions and false marks against."
+        return text, {"detection": {}, "froc": {}, "equal_false_positives": {}, "segmented": []}
+    result = tables.summary(segmented)
+    names = [record["name"] for record in segmented]
+    which = f"Detection in the {len(segmented)} of {len(records)} cases that have a segmentation: {', '.join(names)}."
+    parts = {key: result[key] for key in ("detection", "froc", "equal_false_positives")}
+    return f"{which}\n\n{tables.detection_table(result)}", parts | {"segmented": names}
+
+
+def _is_segmented(record: Mapping[str, Any]) -> bool:
+    """As the record says; one of an earlier version doesn't, but no lesion is known without a segmentation."""
+    return bool(record["facts"].get("segmented", record["images"]["T1c"]["reading"]["sizes_mm"]))
 
 
 def null_study(

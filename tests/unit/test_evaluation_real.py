@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from enhancement.errors import InputError
-from evaluation import ablation
+from evaluation import ablation, real, studies
 from evaluation.ablation import SUBSETS, Study, ablation_table, channel_curves
 from evaluation.brain_study import brain_table, dice
+from evaluation.cases import Case
+from evaluation.cohort import evaluate_case, write_json
+from evaluation.enhancing import Enhanced
 from evaluation.reader import Detection
-from evaluation.real import RealCase, components, find_volumes, new_blobs, outlined, read_case
+from evaluation.real import (
+    RealCase,
+    components,
+    find_volumes,
+    new_blobs,
+    outlined,
+    read_case,
+    without_segmentation,
+)
 from training.runs import RunPlan, train_folds
 from training.switches import change
 from unit.evaluation_case import make_case
@@ -53,9 +66,9 @@ class TestFindVolumes:
     def test_a_case_is_read(self, tmp_path: Path) -> None:
         """Images by role, without those that are not there."""
         _touch(tmp_path, "t1.nii.gz", "t1c.nii.gz")
-        real = read_case(tmp_path)
-        assert real.images.flair is None
-        assert real.segmentation is None
+        found = read_case(tmp_path)
+        assert found.images.flair is None
+        assert found.segmentation is None
 
 
 class TestOutlined:
@@ -69,8 +82,8 @@ class TestOutlined:
         flipped = sitk.Flip(segmentation, [sign < 0 for sign in direction])
         assert flipped.GetSize() == grid.GetSize()
         _touch(tmp_path, "t1.nii.gz", "t1c.nii.gz")
-        real = RealCase("case", read_case(tmp_path).images, flipped)
-        enhancing, abnormal = outlined(real, grid, 3)
+        source = RealCase("case", read_case(tmp_path).images, flipped)
+        enhancing, abnormal = outlined(source, grid, 3)
         assert np.array_equal(enhancing, truth == 3)
         assert np.array_equal(abnormal, truth > 0)
 
@@ -105,6 +118,61 @@ class TestNewBlobs:
         assert [blob["centre_mm"] for blob in found] == [[34, 24, 24]]
 
 
+class TestRealReport:
+    def _record(self, case: Case, name: str, *, segmented: bool | None = None) -> dict[str, object]:
+        facts = {} if segmented is None else {"segmented": segmented}
+        case = replace(case, name=name, facts=facts)
+        made = Enhanced(case.t1c, np.zeros_like(case.t1c), 1)
+        return evaluate_case(case, made, dose_factor=4) | {"new_blobs": []}
+
+    def test_no_segmentation_is_not_no_lesion(self, tmp_path: Path) -> None:
+        """No table of lesions found, and no false marks; the glow is said to be a lower limit."""
+        record = self._record(without_segmentation(make_case()), "bare", segmented=False)
+        write_json(tmp_path / "cases" / "bare.json", record)
+        studies.write_real_report(tmp_path)
+        text = (tmp_path / "report.md").read_text()
+        assert "no case has a segmentation" in text
+        assert "0/0" not in text
+        assert "lower limit" in text
+        assert json.loads((tmp_path / "real.json").read_text())["detection"] == {}
+
+    def test_only_segmented_cases_are_counted(self) -> None:
+        """Of three; a record of an earlier version has lesions, or it has no reference."""
+        case = make_case()
+        records = [
+            self._record(case, "new", segmented=True),
+            self._record(case, "old"),
+            self._record(without_segmentation(case), "bare"),
+        ]
+        text, numbers = studies.real_detection(records)
+        assert "2 of 3 cases" in text
+        assert numbers["segmented"] == ["new", "old"]
+        assert numbers["detection"]["T1c"][">=0 mm"]["lesions"] == 2
+
+    def test_an_outlined_case_without_enhancing_tumour_counts(self) -> None:
+        """Its false marks are false."""
+        records = [self._record(without_segmentation(make_case()), "healed", segmented=True)]
+        assert studies.real_detection(records)[1]["segmented"] == ["healed"]
+
+    @pytest.mark.parametrize("segmented", [True, False])
+    def test_a_case_says_whether_it_was_outlined(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segmented: bool
+    ) -> None:
+        """Whatever the segmentation holds."""
+        _touch(tmp_path, "t1.nii.gz", "t1c.nii.gz")
+        image, identity = sitk.Image(4, 4, 4, sitk.sitkFloat32), sitk.Transform(3, sitk.sitkIdentity)
+        monkeypatch.setattr(real, "find_regions", lambda *_, **__: make_case().regions)
+        monkeypatch.setattr(real, "enhancing", lambda *_, **__: np.zeros((4, 4, 4), dtype=bool))
+        monkeypatch.setattr(real, "load_atlas", lambda: SimpleNamespace(wm=image))
+        enhancement = SimpleNamespace(
+            prepared=SimpleNamespace(to_series={"T1C": identity, "T1": identity}),
+            brain=image, missing_roles=(), stage_seconds={}, warnings=(), t1c_pro=image, spread=image, predictions=1,
+        )  # fmt: skip
+        source = RealCase("case", read_case(tmp_path).images, image if segmented else None)
+        case, _ = real.as_case(source, enhancement)
+        assert case.facts["segmented"] is segmented
+
+
 class TestBrain:
     def test_dice(self) -> None:
         """Two of three voxels each, one shared: 2 x 1 / 4."""
@@ -113,9 +181,9 @@ class TestBrain:
     def test_table(self) -> None:
         """Simulated by contrast, real by head."""
         heads = {"T1": {"heads": 3, "mean": 0.981, "worst": 0.97, "atlas_mean": 0.9}}
-        real = {"siemens": {"litres": 1.51, "plausible": True, "dice": None}}
-        assert "| T1 | 3 | 0.981 | 0.970 | 0.900 |" in brain_table(heads, real)
-        assert "| siemens | 1.51 | yes | – |" in brain_table(heads, real)
+        measured = {"siemens": {"litres": 1.51, "plausible": True, "dice": None}}
+        assert "| T1 | 3 | 0.981 | 0.970 | 0.900 |" in brain_table(heads, measured)
+        assert "| siemens | 1.51 | yes | – |" in brain_table(heads, measured)
 
 
 class TestAblation:
