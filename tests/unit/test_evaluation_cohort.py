@@ -15,12 +15,12 @@ from scipy import ndimage
 from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale, Preprocessing
 from enhancement.network.residual_unet import ResidualUNet
 from enhancement.network.weights import write_model
-from evaluation import cases, cohort, ensemble_study, studies, tables
+from evaluation import cases, cohort, ensemble_study, images, studies, tables
 from evaluation.ablation import FIRST_ABLATION_SEED
 from evaluation.brain_study import FIRST_HEAD_SEED
 from evaluation.cases import FIRST_DEVELOPMENT_SEED, FIRST_TEST_SEED, Case
-from evaluation.cohort import identity, read_record, readings, run_cohort, values, write_json
-from evaluation.enhancing import Enhancer
+from evaluation.cohort import evaluate_case, identity, read_record, readings, run_cohort, values, write_json
+from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.ensemble_study import FIRST_ENSEMBLE_SEED, area_under_curve
 from evaluation.images import measure
 from evaluation.nulls import COHORTS, FIRST_NULL_SEED, false_enhancement, null_case, null_summary, null_table, shifted
@@ -127,6 +127,23 @@ class TestCohort:
             assert word in text
         assert [reading.at(0.35).found.tolist() for reading in readings(records, "T1c-pro")] == [[True], [True]]
         assert np.isfinite(values(records, "T1c", "noise")).all()
+
+    def test_one_reader_reads_all_images(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+        """T1c and T1c-pro, and what is beside them, with the same numbers and the same known anatomy."""
+        read: list[tuple[int, ReaderSettings, object]] = []
+
+        def lesions(
+            image: np.ndarray, *_: object, settings: ReaderSettings, known: object, **__: object
+        ) -> list[object]:
+            read.append((id(image), settings, known))
+            return []
+
+        monkeypatch.setattr(images, "read_lesions", lesions)
+        made = Enhanced(case.targets[4.0], np.zeros_like(case.t1c), 1)
+        evaluate_case(case, made, dose_factor=4)
+        assert len({image for image, *_ in read}) == len(cohort.IMAGES)
+        low = replace(ReaderSettings(), threshold=images.FROC_REACH * ReaderSettings().threshold)
+        assert all(settings == low and known is case.known for _, settings, known in read)
 
     def test_a_range_of_sizes_has_one_row(self, model: Path, tmp_path: Path) -> None:
         """From 10 mm on is one set, by whatever name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, asdict
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,20 @@ class TestReader:
         """What the caller knows by its place."""
         t1, image = _images(0.6 * _ball((36, 30, 40), 8))
         assert _read(image, t1, BRAIN, known=_ball((36, 30, 40), 8) > 0) == []
+
+    def test_settings_are_fixed_numbers(self) -> None:
+        """They were set on the development seeds; whoever changes one raises `cohort.MEASURES_VERSION`."""
+        assert asdict(ReaderSettings()) == {
+            "threshold": 0.35,
+            "noise_factor": 5.0,
+            "blobness": 0.30,
+            "elongation": 2.0,
+            "csf_shell": 0.5,
+            "small_mm": 12.0,
+            "diameters_mm": (2.5, 3.7, 5.4, 8.0, 12.0, 18.0, 27.0),
+        }
+        with pytest.raises(FrozenInstanceError):
+            ReaderSettings().threshold = 0.3  # type: ignore[misc]
 
 
 class TestPairing:
