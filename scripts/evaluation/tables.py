@@ -143,7 +143,7 @@ def gain_table(result: Mapping[str, Any]) -> str:
 
 
 def detection_table(result: Mapping[str, Any]) -> str:
-    """Table 5 of the paper: the same reader on every image."""
+    """Table 5 of the paper: the same reader on every image; images that were not read are named below."""
     lines = [
         "| lesions | image | found | sensitivity % [95 %] [by patient] | P | false/case [95 %] | P | PPV % | F1 % |",
         "|-|-|-|-|-|-|-|-|-|",
@@ -159,6 +159,9 @@ def detection_table(result: Mapping[str, Any]) -> str:
                 f"{row['false_per_case']:.2f} {_interval(row['false_per_case_ci'], 1)} | {p[1]} | "
                 f"{_percent(row['ppv'])} | {_percent(row['f1'])} |"
             )
+    unread = [image for image in result["images"] if image not in result["detection"]]
+    if unread:
+        lines += ["", f"Not read in a quick run: {', '.join(unread)}."]
     return "\n".join(lines)
 
 

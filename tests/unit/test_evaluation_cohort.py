@@ -123,6 +123,7 @@ class TestCohort:
         assert result["detection"]["T1c"][">=0 mm"]["lesions"] == 2
         assert result["gains"]["T1c-pro"]["roi"]["contrast"] == pytest.approx(1, abs=0.1)
         text = tables.contrast_table(result) + tables.gain_table(result) + tables.detection_table(result)
+        assert "Not read" not in text
         for word in ("closed form", "smoothed T1c", "CNR", ">=10 mm", "2/2"):
             assert word in text
         assert [reading.at(0.35).found.tolist() for reading in readings(records, "T1c-pro")] == [[True], [True]]
@@ -167,11 +168,13 @@ class TestCohort:
         assert "n 3" not in "".join(table)
 
     def test_a_quick_run_reads_two_images(self, model: Path, tmp_path: Path) -> None:
-        """The others keep their contrast and fidelity, and have no row in the detection table."""
+        """The others keep their contrast and fidelity; the detection table has no row of them and says so."""
         enhancer = Enhancer(model, folds=1, mirrorings=1)
         records = run_cohort(enhancer, tmp_path, cases=1, first_seed=5, make=make_case, quick=True)
         result = tables.summary(records)
         assert set(result["detection"]) == {"T1c", "T1c-pro"}
+        *_, blank, note = tables.detection_table(result).splitlines()
+        assert (blank, note) == ("", "Not read in a quick run: smoothed T1c, closed form.")
         assert result["images"]["closed form"]["fidelity.ssim_brain"]["n"] == 1
         assert result["images"]["smoothed T1c"]["fidelity.ssim_brain"]["n"] == 0
 
