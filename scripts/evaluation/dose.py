@@ -1,14 +1,15 @@
 """How many times the dose an image looks like: the signal equation, inverted.
 
 `k_eff = dR1(T1c-pro) / dR1(T1c)` on the mean of a lesion, with dR1 = r1 C the rise of the relaxation rate. As
-the signal saturates with dose, a ratio of signals is not a ratio of doses. Two families: spoiled gradient echo,
-in closed form; inversion-prepared gradient echo (MP-RAGE, BRAVO), by bisection.
+the signal saturates with dose, a ratio of signals is not a ratio of doses. Three families: spoiled gradient echo,
+in closed form; inversion-prepared gradient echo (MP-RAGE, BRAVO) and spin echo, by bisection. T2 and T2* are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,23 +106,50 @@ class InversionPrepared:
         return float(np.sin(angle) * (to_centre[0] + to_centre[1] * before_inversion))
 
     def delta_r1(self, ratio: float, t1_before_s: float, *, highest: float = 20.0) -> float:
-        """Rise of R1 (1/s) from a signal ratio, by bisection on [0, `highest`].
+        """Rise of R1 (1/s) from a signal ratio: `_rise`."""
+        return _rise(self.signal, ratio, t1_before_s, highest)
 
-        The signal rises with R1 as long as it is positive, which is where contrast agent moves it; a ratio
-        at or below 1 gives 0, one beyond the saturation gives infinity.
-        """
-        before = self.signal(t1_before_s)
 
-        def excess(rise: float) -> float:
-            return self.signal(1.0 / (1.0 / t1_before_s + rise)) / before - ratio
+@dataclass(frozen=True)
+class SpinEcho:
+    """Spin echo with a 90 degree excitation; times in s."""
 
-        if not np.isfinite(ratio) or before <= 0:
-            return float("nan")
-        if excess(0.0) >= 0:
-            return 0.0
-        if excess(highest) <= 0:
-            return float("inf")
-        return float(bisect(excess, 0.0, highest, xtol=1e-6))
+    repetition_time_s: float = 0.6
+    echo_time_s: float = 0.012
+
+    def signal(self, t1_s: float) -> float:
+        """Signal for M0 = 1, T2 left out: 1 - 2 exp(-(TR - TE/2)/T1) + exp(-TR/T1)."""
+        late = np.exp(-(self.repetition_time_s - self.echo_time_s / 2) / t1_s)
+        return float(1 - 2 * late + np.exp(-self.repetition_time_s / t1_s))
+
+    def delta_r1(self, ratio: float, t1_before_s: float, *, highest: float = 20.0) -> float:
+        """Rise of R1 (1/s) from a signal ratio: `_rise`."""
+        return _rise(self.signal, ratio, t1_before_s, highest)
+
+
+def simulated_sequence(sequence: Mapping[str, Any]) -> Spgr | InversionPrepared | SpinEcho:
+    """The T1-weighted sequence of a simulated protocol, from the fields of `simulation.physics.Sequence`.
+
+    Raises
+    ------
+    ValueError
+        If it is of another kind.
+    """
+    kind, repetition_time_s, flip_angle_deg = sequence["kind"], sequence["tr_ms"] / 1000, sequence["flip_deg"]
+    if kind == "spgr":
+        return Spgr(repetition_time_s, flip_angle_deg)
+    if kind == "se":
+        return SpinEcho(repetition_time_s, sequence["te_ms"] / 1000)
+    if kind != "mprage":
+        raise ValueError(f"a T1-weighted sequence is spgr, mprage or se, found {kind!r}")
+    return InversionPrepared(
+        repetition_time_s,
+        flip_angle_deg,
+        inversion_time_s=sequence["ti_ms"] / 1000,
+        readouts=sequence["readouts"],
+        recovery_s=sequence["recovery_ms"] / 1000,
+        efficiency=sequence["inversion_efficiency"],
+    )
 
 
 def equivalent_dose(
@@ -139,7 +167,7 @@ def equivalent_dose(
     before, after, enhanced : float
         Mean intensity of the lesion in T1, T1c and T1c-pro, in one unit.
     delta_r1 : callable
-        ``Spgr(...).delta_r1`` or ``InversionPrepared(...).delta_r1``.
+        Of `Spgr`, `InversionPrepared` or `SpinEcho`.
     t1_before_s : float
         T1 of the lesion before contrast; the result depends on it little (method: 1.48 to 1.36 for 0.9 to 2.5 s).
 
@@ -159,6 +187,26 @@ def equivalent_dose(
     plain = float(delta_r1(after / before, t1_before_s))
     more = float(delta_r1(enhanced / before, t1_before_s))
     return more / plain if np.isfinite(plain) and plain > 0 else float("nan")
+
+
+def _rise(signal: Callable[[float], float], ratio: float, t1_before_s: float, highest: float) -> float:
+    """Rise of R1 (1/s) by bisection on [0, `highest`].
+
+    The signal rises with R1 as long as it is positive, which is where contrast agent moves it; a ratio
+    at or below 1 gives 0, one beyond the saturation gives infinity. NaN where the signal before is not positive.
+    """
+    before = signal(t1_before_s)
+
+    def excess(rise: float) -> float:
+        return signal(1.0 / (1.0 / t1_before_s + rise)) / before - ratio
+
+    if not np.isfinite(ratio) or before <= 0:
+        return float("nan")
+    if excess(0.0) >= 0:
+        return 0.0
+    if excess(highest) <= 0:
+        return float("inf")
+    return float(bisect(excess, 0.0, highest, xtol=1e-6))
 
 
 def _recover(duration_s: float, t1_s: float) -> tuple[float, float]:

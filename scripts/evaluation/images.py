@@ -9,7 +9,7 @@ import numpy as np
 
 from enhancement.imaging.intensity import brain_statistics
 from evaluation.cases import Case
-from evaluation.dose import InversionPrepared, Spgr, equivalent_dose
+from evaluation.dose import InversionPrepared, Spgr, equivalent_dose, simulated_sequence
 from evaluation.fidelity import Fidelity, fidelity
 from evaluation.measures import Contrast, common_gain, contrast
 from evaluation.pairing import Reading, read_case
@@ -33,8 +33,9 @@ class ImageResult:
     ----------
     roi, white : Contrast
         Against the reader's region, and against all calm white matter.
-    k_eff_spgr, k_eff_inversion : float
-        Dose factor by the two signal equations; `k_eff_simulated` by the case's own simulated doses.
+    k_eff_spgr, k_eff_inversion, k_eff_own : float
+        Dose factor by the signal equation of two fixed sequences, and of the case's own where it is simulated;
+        `k_eff_simulated` by the case's own simulated doses.
     noise : float
         `white_matter_noise`.
     fidelity, fidelity_scaled, fidelity_focal : Fidelity
@@ -49,6 +50,7 @@ class ImageResult:
     white: Contrast | None
     k_eff_spgr: float
     k_eff_inversion: float
+    k_eff_own: float
     k_eff_simulated: float
     noise: float
     glow: Glow | None
@@ -63,6 +65,7 @@ class ImageResult:
         values: dict[str, float] = {
             "k_eff_spgr": self.k_eff_spgr,
             "k_eff_inversion": self.k_eff_inversion,
+            "k_eff_own": self.k_eff_own,
             "k_eff_simulated": self.k_eff_simulated,
             "noise": self.noise,
         }
@@ -111,12 +114,13 @@ def measure(
         roi = contrast(image, regions.lesion, regions.roi, before=before)
         white = contrast(image, regions.lesion, regions.white, before=before)
     reference = case.reference(dose_factor)
-    spgr, inversion = _equivalent_doses(case, image, before)
+    spgr, inversion, own = _equivalent_doses(case, image, before)
     return ImageResult(
         roi=roi,
         white=white,
         k_eff_spgr=spgr,
         k_eff_inversion=inversion,
+        k_eff_own=own,
         k_eff_simulated=_simulated_dose(case, image),
         noise=white_matter_noise(image, regions.white),
         glow=glow(image, case.t1c, regions.tissue, case.spacing_zyx_mm),
@@ -141,27 +145,32 @@ def _edge(case: Case, image: Volume) -> Edge | None:
         return None
 
 
-def _equivalent_doses(case: Case, image: Volume, before: Volume) -> tuple[float, float]:
+def _equivalent_doses(case: Case, image: Volume, before: Volume) -> tuple[float, float, float]:
+    """By an SPGR, by an inversion-prepared train, and by the simulated case's own sequence (NaN in a real one)."""
     lesion = case.regions.lesion
     if not lesion.any():
-        return float("nan"), float("nan")
+        return float("nan"), float("nan"), float("nan")
     clean = case.targets.get(0.0)
     start = float((before if clean is None else clean)[lesion].mean())
     values = (start, float(case.t1c[lesion].mean()), float(image[lesion].mean()))
+    protocol = case.facts.get("protocol")
+    own = simulated_sequence(protocol["t1c"]) if protocol else None
     return (
         equivalent_dose(*values, delta_r1=Spgr().delta_r1, t1_before_s=LESION_T1_S),
         equivalent_dose(*values, delta_r1=InversionPrepared().delta_r1, t1_before_s=LESION_T1_S),
+        float("nan") if own is None else equivalent_dose(*values, delta_r1=own.delta_r1, t1_before_s=LESION_T1_S),
     )
 
 
 def _simulated_dose(case: Case, image: Volume) -> float:
-    """The dose at which the simulated lesions have the image's mean intensity, by interpolation."""
+    """The least dose at which the simulated lesions have the image's mean intensity, by interpolation."""
     lesion = case.regions.lesion
     if not case.targets or not lesion.any():
         return float("nan")
     doses = sorted(case.targets)
     means = np.maximum.accumulate([float(case.targets[k][lesion].mean()) for k in doses])
-    return float(np.interp(float(image[lesion].mean()), means, doses))
+    rises = np.diff(means, prepend=-np.inf) > 0  # a signal may fall again where the dose shortens T2 as well
+    return float(np.interp(float(image[lesion].mean()), means[rises], np.array(doses)[rises]))
 
 
 def _at_the_level_of(reference: Volume | None, case: Case, image: Volume) -> Volume:

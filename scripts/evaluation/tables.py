@@ -25,6 +25,7 @@ MEASURES: tuple[tuple[str, str, float, int], ...] = (
     ("white.lbr", "LBR (all white matter)", 1, 2),
     ("roi.cep", "CEP %", 1, 1),
     ("k_eff_simulated", "k_eff (simulated doses)", 1, 2),
+    ("k_eff_own", "k_eff (own sequence inverted)", 1, 2),
     ("k_eff_spgr", "k_eff (SPGR inverted)", 1, 2),
     ("k_eff_inversion", "k_eff (IR-prepared inverted)", 1, 2),
     ("noise", "white-matter noise %", 100, 2),

@@ -96,6 +96,19 @@ class TestMeasure:
         assert found.reading is not None
         assert found.reading.at(ReaderSettings().threshold).found.tolist() == [True]
 
+    def test_the_own_sequence_is_inverted_where_it_is_known(self, case: Case) -> None:
+        """In an SPGR of the paper's timing it is the SPGR's dose; a case without protocol has none."""
+        t1c = {"kind": "spgr", "tr_ms": 6.1, "te_ms": 1.2, "flip_deg": 12.0}
+        known = replace(case, facts={"protocol": {"t1c": t1c}})
+        found = measure(known, case.targets[2.0], read=False, with_ssim=False).flat()
+        assert found["k_eff_own"] == pytest.approx(found["k_eff_spgr"])
+        assert np.isnan(measure(case, case.targets[2.0], read=False, with_ssim=False).k_eff_own)
+
+    def test_the_least_dose_counts_where_the_signal_peaks(self, case: Case) -> None:
+        """Eight times the dose is as bright as four times."""
+        peaked = replace(case, targets={**case.targets, 8.0: case.targets[4.0]})
+        assert measure(peaked, case.targets[4.0], read=False).k_eff_simulated == pytest.approx(4, abs=1e-3)
+
     def test_t1c_is_dose_one_and_does_not_glow(self, case: Case) -> None:
         """The T1c against itself."""
         found = measure(case, case.t1c)
@@ -139,7 +152,7 @@ class TestCohort:
             read.append((id(image), settings, known))
             return []
 
-        monkeypatch.setattr(images, "read_lesions", lesions)
+        monkeypatch.setattr(images, "candidate_lesions", lesions)
         made = Enhanced(case.targets[4.0], np.zeros_like(case.t1c), 1)
         evaluate_case(case, made, dose_factor=4)
         assert len({image for image, *_ in read}) == len(cohort.IMAGES)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.dose import InversionPrepared, Spgr, equivalent_dose
+from evaluation.dose import InversionPrepared, Spgr, equivalent_dose, simulated_sequence
 from evaluation.fidelity import fidelity, psnr
 from evaluation.measures import Contrast, common_gain, contrast, gain
+from simulation.physics import Agent, Tissue, signal
+from simulation.protocols import draw_protocol
 
 
 @pytest.fixture
@@ -120,6 +124,21 @@ class TestDose:
         """CEP 85.6 % and 112.4 % at TR 6.1 ms, 12 degrees, 3 T."""
         factor = equivalent_dose(1, 1.856, 2.124, delta_r1=Spgr().delta_r1, t1_before_s=1.55)
         assert factor == pytest.approx(1.40, abs=0.02)
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_a_simulated_protocols_own_sequence_gives_the_dose_back(self, seed: int) -> None:
+        """The simulator's signals at 0, 0.05 and 0.15 mM, without T2 and T2*: three times the dose."""
+        t1c = draw_protocol(np.random.default_rng(seed), ("spgr", ("spgr", "mprage", "se")[seed % 3])).t1c
+        tissue = Tissue(1500.0, 1e9, 1e9, 1.0, 0.0)
+        agent = Agent("agent", 4.5, 0.0, 0.0)
+        none, once, thrice = (float(signal(t1c, tissue, agent=agent, concentration_mm=c)) for c in (0, 0.05, 0.15))
+        factor = equivalent_dose(none, once, thrice, delta_r1=simulated_sequence(asdict(t1c)).delta_r1, t1_before_s=1.5)
+        assert factor == pytest.approx(3, abs=0.01)
+
+    def test_an_unknown_sequence_is_refused(self) -> None:
+        """A FLAIR is not inverted for agent."""
+        with pytest.raises(ValueError, match="found 'flair'"):
+            simulated_sequence({"kind": "flair", "tr_ms": 9000.0, "flip_deg": 90.0})
 
     def test_no_rise_no_factor(self) -> None:
         """A lesion that doesn't enhance in T1c has no dose factor."""
