@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evaluation import significance
 from evaluation.pairing import Reading
 
-#: The paper's nested sets, and disjoint bins for the small ones: (name, from mm, below mm).
+#: The paper's nested sets, and disjoint bins for what is smaller: (name, from mm, below mm).
 SIZE_SETS: tuple[tuple[str, float, float], ...] = (
     (">=0 mm", 0, np.inf),
     (">=5 mm", 5, np.inf),
@@ -19,7 +19,6 @@ SIZE_SETS: tuple[tuple[str, float, float], ...] = (
     ("<3 mm", 0, 3),
     ("3-5 mm", 3, 5),
     ("5-10 mm", 5, 10),
-    (">10 mm", 10, np.inf),
 )
 
 

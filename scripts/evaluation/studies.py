@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from evaluation import ablation, brain_study, edge_study, ensemble_study, nulls, real, sheets, tables
 from evaluation.ablation import Study
 from evaluation.cases import Case, simulated_case
-from evaluation.cohort import evaluate_case, readings, run_cohort, write_json
+from evaluation.cohort import MEASURES_VERSION, evaluate_case, readings, run_cohort, write_json
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.reader import ReaderSettings
 
@@ -102,6 +102,7 @@ def real_study(
         record = evaluate_case(case, made, dose_factor=pipeline.dose_factor)
         record["new_blobs"] = _new_blobs(case, made, record)
         record["digest"] = pipeline.ensemble.model.digest
+        record["measures"] = MEASURES_VERSION
         write_json(output / "cases" / f"{case.name}.json", record)
         sheets.sheet(case, made.image, output / "sheets" / f"{case.name}.png")
         report(f"{case.name}: {len(record['new_blobs'])} new blobs")
@@ -115,9 +116,11 @@ def _new_blobs(case: Case, made: Enhanced, record: dict[str, Any]) -> list[dict[
 
 
 def write_real_report(output: Path) -> None:
-    """One report over all real cases whose records lie in the output folder."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((output / "cases").glob("*.json"))]
-    parts = []
+    """One report over all real cases whose records lie in the output folder; those of other measures are named."""
+    every = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((output / "cases").glob("*.json"))]
+    records = [record for record in every if record.get("measures") == MEASURES_VERSION]
+    earlier = [record["name"] for record in every if record not in records]
+    parts = [("Left out", f"Measured by another version of this program: {', '.join(earlier)}.")] if earlier else []
     for record in records:
         result = tables.summary([record])
         blobs = ", ".join(
@@ -139,7 +142,7 @@ def real_detection(records: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str,
 
     Without a segmentation every mark would count as false and no lesion as missed.
     """
-    segmented = [record for record in records if _is_segmented(record)]
+    segmented = [record for record in records if record["facts"]["segmented"]]
     if not segmented:
         text = "Detection: no case has a segmentation, and so no reference to count lesions and false marks against."
         return text, {"detection": {}, "froc": {}, "equal_false_positives": {}, "segmented": []}
@@ -148,11 +151,6 @@ def real_detection(records: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str,
     which = f"Detection in the {len(segmented)} of {len(records)} cases that have a segmentation: {', '.join(names)}."
     parts = {key: result[key] for key in ("detection", "froc", "equal_false_positives")}
     return f"{which}\n\n{tables.detection_table(result)}", parts | {"segmented": names}
-
-
-def _is_segmented(record: Mapping[str, Any]) -> bool:
-    """As the record says; one of an earlier version doesn't, but no lesion is known without a segmentation."""
-    return bool(record["facts"].get("segmented", record["images"]["T1c"]["reading"]["sizes_mm"]))
 
 
 def null_study(

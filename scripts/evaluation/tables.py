@@ -14,8 +14,6 @@ from evaluation.detection import SIZE_SETS, Comparison, Detectability, compare, 
 from evaluation.reader import ReaderSettings
 
 Records = Sequence[Mapping[str, Any]]
-#: Each range of sizes once, by its first name.
-SIZES = tuple(row for i, row in enumerate(SIZE_SETS) if row[1:] not in [other[1:] for other in SIZE_SETS[:i]])
 
 #: (name in the records, heading, factor, digits)
 MEASURES: tuple[tuple[str, str, float, int], ...] = (
@@ -61,7 +59,7 @@ def summary(records: Records, *, images: Sequence[str] = IMAGES, threshold: floa
             continue
         result["froc"][image] = asdict(froc(read))
         result["detection"][image] = {}
-        for size, low, high in SIZES:
+        for size, low, high in SIZE_SETS:
             count: Detectability = detectability(read, threshold=threshold, from_mm=low, below_mm=high)
             against: Comparison = compare(plain, read, threshold=threshold, from_mm=low, below_mm=high)
             result["detection"][image][size] = asdict(count) | {"against_t1c": asdict(against)}
@@ -149,7 +147,7 @@ def detection_table(result: Mapping[str, Any]) -> str:
         "| lesions | image | found | sensitivity % [95 %] [by patient] | P | false/case [95 %] | P | PPV % | F1 % |",
         "|-|-|-|-|-|-|-|-|-|",
     ]
-    for size, *_ in SIZES:
+    for size, *_ in SIZE_SETS:
         for image, sizes in result["detection"].items():
             row = sizes[size]
             against = row["against_t1c"]

@@ -16,7 +16,7 @@ from evaluation import ablation, real, studies
 from evaluation.ablation import SUBSETS, Study, ablation_table, channel_curves
 from evaluation.brain_study import brain_table, dice
 from evaluation.cases import Case
-from evaluation.cohort import evaluate_case, write_json
+from evaluation.cohort import MEASURES_VERSION, evaluate_case, write_json
 from evaluation.enhancing import Enhanced
 from evaluation.reader import Detection
 from evaluation.real import (
@@ -119,11 +119,10 @@ class TestNewBlobs:
 
 
 class TestRealReport:
-    def _record(self, case: Case, name: str, *, segmented: bool | None = None) -> dict[str, object]:
-        facts = {} if segmented is None else {"segmented": segmented}
-        case = replace(case, name=name, facts=facts)
+    def _record(self, case: Case, name: str, *, segmented: bool) -> dict[str, object]:
+        case = replace(case, name=name, facts={"segmented": segmented})
         made = Enhanced(case.t1c, np.zeros_like(case.t1c), 1)
-        return evaluate_case(case, made, dose_factor=4) | {"new_blobs": []}
+        return evaluate_case(case, made, dose_factor=4) | {"new_blobs": [], "measures": MEASURES_VERSION}
 
     def test_no_segmentation_is_not_no_lesion(self, tmp_path: Path) -> None:
         """No table of lesions found, and no false marks; the glow is said to be a lower limit."""
@@ -137,17 +136,25 @@ class TestRealReport:
         assert json.loads((tmp_path / "real.json").read_text())["detection"] == {}
 
     def test_only_segmented_cases_are_counted(self) -> None:
-        """Of three; a record of an earlier version has lesions, or it has no reference."""
+        """One of two."""
         case = make_case()
         records = [
-            self._record(case, "new", segmented=True),
-            self._record(case, "old"),
-            self._record(without_segmentation(case), "bare"),
+            self._record(case, "outlined", segmented=True),
+            self._record(without_segmentation(case), "bare", segmented=False),
         ]
         text, numbers = studies.real_detection(records)
-        assert "2 of 3 cases" in text
-        assert numbers["segmented"] == ["new", "old"]
-        assert numbers["detection"]["T1c"][">=0 mm"]["lesions"] == 2
+        assert "1 of 2 cases" in text
+        assert numbers["segmented"] == ["outlined"]
+        assert numbers["detection"]["T1c"][">=0 mm"]["lesions"] == 1
+
+    def test_a_record_of_other_measures_is_named_and_not_counted(self, tmp_path: Path) -> None:
+        """Its reading is written otherwise."""
+        for name, version in (("new", MEASURES_VERSION), ("old", MEASURES_VERSION - 1)):
+            record = self._record(make_case(), name, segmented=True) | {"measures": version}
+            write_json(tmp_path / "cases" / f"{name}.json", record)
+        studies.write_real_report(tmp_path)
+        assert "Measured by another version of this program: old." in (tmp_path / "report.md").read_text()
+        assert json.loads((tmp_path / "real.json").read_text())["names"] == ["new"]
 
     def test_an_outlined_case_without_enhancing_tumour_counts(self) -> None:
         """Its false marks are false."""
