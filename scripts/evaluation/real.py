@@ -1,13 +1,12 @@
 """Real cases: a folder each, through the plugin's whole pipeline, measured on the T1c's own grid.
 
 A case folder holds either volumes named by what they are (t1 or t1n, t1c or t1ce, flair, fla or t2f, adc in
-mm2/s, seg; .nii, .nii.gz, .mha or .nrrd, with any prefix and with suffixes such as _bet), or a DICOM study. Where
-there is a segmentation, `label` says which of its values is enhancing tumour.
+mm2/s, seg; .nii, .nii.gz, .mha or .nrrd, with any prefix and with suffixes such as _bet; `training.volume_names`), or
+a DICOM study. Where there is a segmentation, `label` says which of its values is enhancing tumour.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,10 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from enhancement.archive.folder import FolderArchive
-from enhancement.errors import InputError
 from enhancement.imaging.atlas import load_atlas
+from enhancement.imaging.brain import BuiltInExtractor, UnlessStripped
 from enhancement.imaging.registration import compose, resample
+from enhancement.network.brain_extractor import load_brain_network
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import load_model
 from enhancement.pipeline import Enhancement, StudyImages, enhance, read_study
@@ -30,18 +30,10 @@ from evaluation.enhancing import Enhanced
 from evaluation.pairing import Lesion
 from evaluation.reader import Detection, enhancement_map, sphere_response
 from evaluation.regions import Mask, Spacing, Volume, dilate, enhancing, find_regions
-from training.studies import choose_extractor
+from training.volume_names import find_volumes
 
 #: The label of enhancing tumour: 3 since BraTS 2023, 4 before.
 ENHANCING_LABEL = 3
-_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
-_NAMES = {
-    "t1": ("t1", "t1n", "t1w"),
-    "t1c": ("t1c", "t1ce", "t1gd", "t1post"),
-    "flair": ("flair", "fla", "t2f"),
-    "adc": ("adc",),
-    "seg": ("seg", "segmentation", "mask"),
-}
 
 
 @dataclass(frozen=True)
@@ -72,30 +64,6 @@ def read_case(folder: Path, *, segmentation: Path | None = None) -> RealCase:
     return RealCase(folder.name, images, sitk.ReadImage(str(files["seg"])) if "seg" in files else None)
 
 
-def find_volumes(folder: Path) -> dict[str, Path]:
-    """Which file of a folder plays which role, by the words of its name.
-
-    The last word decides that names a role: ``BraTS-GLI-00001-000-t1c.nii.gz`` is the T1c.
-
-    Raises
-    ------
-    InputError
-        If two files name one role, other than a segmentation, of which ``seg_simple`` (a fusion) or the first is taken.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(path for path in folder.iterdir() if path.name.endswith(_SUFFIXES)):
-        words = re.split(r"[-_.\s]+", path.name.lower())
-        roles = [role for word in words for role, names in _NAMES.items() if word in names]
-        role = "seg" if "seg" in roles else (roles[-1] if roles else "")
-        if not role:
-            continue
-        if role in found and role != "seg":
-            raise InputError(f"one {role} volume was needed, found {found[role].name} and {path.name}")
-        if role not in found or "simple" in words:
-            found[role] = path
-    return found
-
-
 class Pipeline:
     """The plugin's pipeline with a model folder.
 
@@ -108,7 +76,7 @@ class Pipeline:
 
     def __init__(self, folder: Path, brain_folder: Path, *, folds: int = 5, mirrorings: int = 8) -> None:
         self.ensemble = Ensemble(load_model(folder), folds=folds, mirrorings=mirrorings)
-        self.brain_folder = brain_folder
+        self.extractor = UnlessStripped(BuiltInExtractor(load_brain_network(brain_folder)))
 
     @property
     def dose_factor(self) -> float:
@@ -116,7 +84,7 @@ class Pipeline:
 
     def __call__(self, real: RealCase) -> Enhancement:
         """Enhance a case as the plugin would."""
-        return enhance(real.images, self.ensemble, choose_extractor(real.images.t1c, self.brain_folder), Settings())
+        return enhance(real.images, self.ensemble, self.extractor, Settings())
 
 
 def as_case(real: RealCase, enhancement: Enhancement, *, label: int = ENHANCING_LABEL) -> tuple[Case, Enhanced]:

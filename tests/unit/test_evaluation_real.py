@@ -22,7 +22,6 @@ from evaluation.reader import Detection
 from evaluation.real import (
     RealCase,
     components,
-    find_volumes,
     new_blobs,
     outlined,
     read_case,
@@ -30,6 +29,7 @@ from evaluation.real import (
 )
 from training.runs import RunPlan, train_folds
 from training.switches import change
+from training.volume_names import find_volumes
 from unit.evaluation_case import make_case
 from unit.training_support import TINY, write_patients
 
@@ -62,6 +62,14 @@ class TestFindVolumes:
         _touch(tmp_path, "a_t1.nii.gz", "b_t1.nii.gz")
         with pytest.raises(InputError, match="one t1 volume"):
             find_volumes(tmp_path)
+
+    @pytest.mark.parametrize("name", ["t1c_low.nii.gz", "case-7_t1ce_low-dose.nii.gz", "T1C_LOWDOSE.NII.GZ"])
+    def test_a_low_dose_is_no_second_t1c(self, tmp_path: Path, name: str) -> None:
+        """What follows the word for the T1c says so; a low grade before it does not."""
+        _touch(tmp_path, "t1.nii.gz", "low-grade_t1c.nii.gz")
+        (tmp_path / name).touch()
+        found = find_volumes(tmp_path)
+        assert (found["t1c"].name, found["t1c_low"].name) == ("low-grade_t1c.nii.gz", name)
 
     def test_a_case_is_read(self, tmp_path: Path) -> None:
         """Images by role, without those that are not there."""
