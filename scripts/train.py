@@ -7,6 +7,9 @@ Examples
     train.py --preset t1c-pro --data cache --run runs/pro --resume
     train.py --preset t1c-pro --data /studies --run runs/ours --start model_weights/t1c-pro --model model_weights/ours \
         --set doses.input_volume=t1c_low --set doses.target_volume=t1c
+
+A folder of studies has a sub-folder a patient; training/studies.py says what lies there. Patients that the plugin
+would refuse are left out, and named with the reason before the training begins.
 """
 
 import sys
@@ -39,6 +42,7 @@ def main(
         list[str] | None,
         typer.Option("--set", help="change the recipe: steps=2000, loss.ssim=0.1, patch=none, average=0, ..."),
     ] = None,
+    label: Annotated[int, typer.Option(help="enhancing tumour in the studies' segmentations; 4 before BraTS 2023")] = 3,
     version: Annotated[str, typer.Option(help="version of the model")] = "0.1.0",
     metrics: Annotated[Path | None, typer.Option(help="JSON of measured results for the manifest")] = None,
     notes: Annotated[Path | None, typer.Option(help="Markdown for the model card")] = None,
@@ -60,9 +64,10 @@ def main(
         device=device,
         threads=threads,
         save_every=save_every,
+        label=label,
     )
     if not publish_only:
-        train_folds(plan)
+        train_folds(plan, report=typer.echo)
     if model is not None:
         manifest = publish_run(plan, model, version=version, metrics=metrics, notes=notes)
         typer.echo(f"{model}: {manifest.name} {manifest.version}, digest {manifest.digest[:12]}")

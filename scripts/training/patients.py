@@ -18,6 +18,8 @@ from scipy import ndimage
 # Codes of `simulation.layers.Label`, which a folder of real studies uses too: 1 necrosis, 5 and 6 lesions that do not
 # enhance, 9 white-matter disease, 10 cavities; 4, 7 and 8 vessels, dura and plexus.
 ENHANCING, OTHER_LESIONS, NORMAL_UPTAKE = 3, (1, 5, 6, 9, 10), (4, 7, 8)
+#: Identities of packed patients that are no simulation begin with it; the name of the patient's folder follows.
+REAL_STUDY = "study-"
 #: Against up to 3 for a lesion: the odds at which a small blob is taken for one. A patient has some 60,000 such voxels
 #: and 30 of a small metastasis: at 1 no lesion below 8 mm brightened, at 0 every small vessel would.
 _NORMAL_UPTAKE_WEIGHT = 0.02
@@ -78,6 +80,7 @@ def pack(
     labels: NDArray[np.integer] | None = None,
     *,
     units: Mapping[str, str] | None = None,
+    covered: Mapping[str, NDArray[np.bool_]] | None = None,
     spacing_mm: float = 1.0,
     identity: str = "",
 ) -> Patient:
@@ -94,13 +97,19 @@ def pack(
         3 enhancing lesion; 1, 5, 6, 9 and 10 other lesions; 4, 7 and 8 normal structures that enhance.
     units : {name: name}, optional
         Volumes that share the unit of another one, such as a target in its input's: they are divided by its mean.
+    covered : {name: (z, y, x)}, optional
+        Where a volume has data, of those that have gaps: what lies beyond counts in no statistics.
     """
-    units = units or {}
+    units, covered = units or {}, covered or {}
     brain = masks["brain"]
-    scale = {name: 1.0 / max(float(array[brain].mean()), 1e-12) for name, array in volumes.items()}
+    known = {name: covered.get(name, np.True_) & brain for name in volumes}
+    scale = {name: 1.0 / max(float(array[known[name]].mean()), 1e-12) for name, array in volumes.items()}
     scaled = {name: np.asarray(a, np.float32) * scale[units.get(name, name)] for name, a in volumes.items()}
     statistics = {
-        mask_name: {name: measure(a, mask & (a > 0) if name == "adc" else mask) for name, a in scaled.items()}
+        mask_name: {
+            name: measure(a, mask & covered.get(name, np.True_) & ((a > 0) if name == "adc" else np.True_))
+            for name, a in scaled.items()
+        }
         for mask_name, mask in masks.items()
     }  # an ADC of zero is no measurement, here as in the plugin's preprocessing
     stack: dict[str, NDArray[np.floating]] = dict(scaled)
@@ -147,6 +156,11 @@ def open_packed(path: Path) -> Patient:
         tuple(tuple(b) for b in content["box"]),
         content["levels"],
     )
+
+
+def packed_files(folder: Path) -> list[Path]:
+    """The packed files of a folder that are whole, in the order of their numbers."""
+    return [path.with_suffix(".npy") for path in sorted(folder.glob("[0-9]*.json"))]
 
 
 def measure(array: NDArray[np.float32], mask: NDArray[np.bool_]) -> Statistics:

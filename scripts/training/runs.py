@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from enhancement.errors import InputError
 from enhancement.network.manifest import Manifest
+from enhancement.pipeline import choose_brain_extractor
+from enhancement.settings import Settings
 from training import checkpoints
 from training.console import TrainingProgress
-from training.patients import open_packed
+from training.patients import ENHANCING, REAL_STUDY, open_packed, packed_files
 from training.publish import publish
 from training.recipe import Recipe
 from training.simulated import make_patient, pack_cache, pack_heads
 from training.sources import OnTheFly, PackedFolder, Source
-from training.studies import REAL_STUDY, pack_studies
+from training.studies import pack_studies
 from training.trainer import RunSettings, Trainer
 
-#: The extractor that real studies with a skull go through.
-BRAIN_WEIGHTS = Path(__file__).resolve().parents[2] / "model_weights" / "brain"
+Report = Callable[[str], None]
+_log = logging.getLogger(__name__)
+#: Where relative paths of the plugin's settings start: its models, among them the brain extractor's.
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -36,13 +43,25 @@ class RunPlan:
     device: str = "auto"
     threads: int = 0
     save_every: int = 200
+    label: int = ENHANCING
 
 
-def open_source(plan: RunPlan) -> Source:
+def open_source(plan: RunPlan, report: Report = _log.warning) -> Source:
     """Find out what the data folder holds and make it ready for training.
 
     A folder of packed patients is used as it is. A simulator's cache (index.json) and a folder of studies (a sub-folder
     a patient) are packed once into the run's folder, with what was there before kept.
+
+    Parameters
+    ----------
+    plan : RunPlan
+    report : callable
+        Told which studies are left out, and why.
+
+    Raises
+    ------
+    InputError
+        If no study is left to train on.
     """
     packed = packed_folder(plan)
     target = plan.recipe.doses.target_volume
@@ -56,8 +75,20 @@ def open_source(plan: RunPlan) -> Source:
     elif plan.recipe.task == "extract" and packed != plan.data:
         pack_heads(plan.data, packed)
     elif packed != plan.data:
-        pack_studies(plan.data, packed, brain_weights=BRAIN_WEIGHTS)
+        return _open_studies(plan, packed, report)
     return PackedFolder(packed)
+
+
+def _open_studies(plan: RunPlan, packed: Path, report: Report) -> Source:
+    assert plan.data is not None
+    extractor = choose_brain_extractor(Settings(), _ROOT, device=plan.device)
+    paths = pack_studies(plan.data, packed, extractor, label=plan.label, report=report)
+    if not paths:
+        raise InputError(
+            f"at least one study to train on was needed, found none in {plan.data.name} that the plugin would take; "
+            "the reasons are told above, patient by patient"
+        )
+    return PackedFolder(packed, paths)
 
 
 def packed_folder(plan: RunPlan) -> Path:
@@ -67,9 +98,9 @@ def packed_folder(plan: RunPlan) -> Path:
     return plan.data
 
 
-def train_folds(plan: RunPlan) -> None:
+def train_folds(plan: RunPlan, report: Report = _log.warning) -> None:
     """Train each fold of the plan; with `resume`, finished folds are passed over."""
-    source = open_source(plan)
+    source = open_source(plan, report)
     for fold in plan.folds:
         recipe = plan.recipe.model_copy(update={"fold": fold})
         settings = RunSettings(
@@ -120,8 +151,8 @@ def describe_data(plan: RunPlan, patients: int) -> str:
 
 def holds_real_studies(plan: RunPlan) -> bool:
     """Whether what was packed for the run came from people."""
-    first = next(iter(sorted(packed_folder(plan).glob("[0-9]*.json"))), None)
-    return first is not None and open_packed(first.with_suffix(".npy")).identity.startswith(REAL_STUDY)
+    first = next(iter(packed_files(packed_folder(plan))), None)
+    return first is not None and open_packed(first).identity.startswith(REAL_STUDY)
 
 
 def fold_folder(plan: RunPlan, fold: int) -> Path:

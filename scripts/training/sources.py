@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-from training.patients import Patient, open_packed
+from training.patients import REAL_STUDY, Patient, open_packed, packed_files
 from training.recipe import Recipe
 
 #: Makes the packed file of the patient of one number.
@@ -27,11 +27,13 @@ class Source(Protocol):
 
 
 class PackedFolder:
-    """A folder of packed patients, all of them at every step.
+    """A folder of packed patients, the same ones at every step.
 
     Parameters
     ----------
     folder : Path
+    paths : sequence of Path, optional
+        The packed files to take; all by default.
 
     Raises
     ------
@@ -39,13 +41,13 @@ class PackedFolder:
         If there is none.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._patients = [open_packed(path.with_suffix(".npy")) for path in sorted(folder.glob("*.json"))]
+    def __init__(self, folder: Path, paths: Sequence[Path] | None = None) -> None:
+        self._patients = [open_packed(path) for path in (packed_files(folder) if paths is None else paths)]
         if not self._patients:
             raise FileNotFoundError(f"no packed patients in {folder}")
 
     def patients(self, step: int) -> Sequence[Patient]:
-        """Return every patient of the folder."""
+        """Return every patient."""
         return self._patients
 
 
@@ -124,11 +126,17 @@ def split(patients: Sequence[Patient], recipe: Recipe) -> tuple[list[Patient], l
 
     With several folds, patient i belongs to fold i modulo their number and is held out there. With one, every tenth
     patient is held out, for watching only. The fraction is taken from the training patients, the first ones.
+    A person's i is the number of the packed file: it stays when others come, go or lack a volume.
     """
     period = recipe.folds if recipe.folds > 1 else 10
-    held_out = [patient for i, patient in enumerate(patients) if i % period == recipe.fold]
-    training = [patient for i, patient in enumerate(patients) if i % period != recipe.fold]
+    places = [_place(i, patient) % period for i, patient in enumerate(patients)]
+    held_out = [patient for place, patient in zip(places, patients, strict=True) if place == recipe.fold]
+    training = [patient for place, patient in zip(places, patients, strict=True) if place != recipe.fold]
     if not training:  # a single patient, as in a trial run
         return list(patients), []
     kept = max(1, round(recipe.fraction * len(training)))
     return training[:kept], held_out
+
+
+def _place(index: int, patient: Patient) -> int:
+    return int(patient.path.stem) if patient.identity.startswith(REAL_STUDY) else index

@@ -15,11 +15,11 @@ from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import load_model
 from training import checkpoints
 from training.environment import with_large_allocations
+from training.patients import REAL_STUDY
 from training.publish import publish
 from training.recipe import PRESETS
 from training.runs import RunPlan, publish_run
 from training.sources import PackedFolder
-from training.studies import REAL_STUDY
 from training.switches import change
 from training.trainer import RunSettings, Trainer, find_limits, learning_rate
 from unit.training_support import TINY, tiny_recipe, write_patients
