@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,8 @@ from training.publish import publish
 from training.recipe import Recipe
 from training.simulated import make_patient, pack_cache, pack_heads
 from training.sources import OnTheFly, PackedFolder, Source
-from training.studies import pack_studies
-from training.trainer import RunSettings, Trainer
+from training.studies import VOLUMES, pack_studies
+from training.trainer import RunSettings, Trainer, needed_volumes
 
 Report = Callable[[str], None]
 _log = logging.getLogger(__name__)
@@ -75,20 +75,44 @@ def open_source(plan: RunPlan, report: Report = _log.warning) -> Source:
     elif plan.recipe.task == "extract" and packed != plan.data:
         pack_heads(plan.data, packed)
     elif packed != plan.data:
-        return _open_studies(plan, packed, report)
-    return PackedFolder(packed)
+        return PackedFolder(packed, _complete(plan.recipe, _pack_studies(plan, plan.data, packed, report), report))
+    return PackedFolder(packed, _complete(plan.recipe, packed_files(packed), report))
 
 
-def _open_studies(plan: RunPlan, packed: Path, report: Report) -> Source:
-    assert plan.data is not None
+def _pack_studies(plan: RunPlan, data: Path, packed: Path, report: Report) -> list[Path]:
+    unknown = sorted(needed_volumes(plan.recipe).difference(VOLUMES))
+    if unknown:  # before hours of preprocessing
+        raise InputError(
+            f"volumes that a study can hold were needed ({', '.join(VOLUMES)}), found {', '.join(unknown)}; "
+            "--set doses.input_volume=t1c_low --set doses.target_volume=t1c"
+        )
     extractor = choose_brain_extractor(Settings(), _ROOT, device=plan.device)
-    paths = pack_studies(plan.data, packed, extractor, label=plan.label, report=report)
+    paths = pack_studies(data, packed, extractor, label=plan.label, report=report)
     if not paths:
         raise InputError(
-            f"at least one study to train on was needed, found none in {plan.data.name} that the plugin would take; "
+            f"at least one study to train on was needed, found none in {data.name} that the plugin would take; "
             "the reasons are told above, patient by patient"
         )
-    return PackedFolder(packed, paths)
+    return paths
+
+
+def _complete(recipe: Recipe, paths: Sequence[Path], report: Report) -> list[Path]:
+    """Without people who lack a volume that the recipe learns from; of simulated patients the trainer refuses it."""
+    kept = []
+    for path in paths:
+        patient = open_packed(path)
+        lacking = sorted(needed_volumes(recipe).difference(patient.names))
+        if lacking and patient.identity.startswith(REAL_STUDY):
+            report(f"left out {patient.identity.removeprefix(REAL_STUDY)}: no {' and no '.join(lacking)}")
+        else:
+            kept.append(path)
+    if paths and not kept:
+        needed = ", ".join(sorted(needed_volumes(recipe)))
+        raise InputError(
+            f"studies with {needed} were needed, found none with all of them; --set doses.input_volume, "
+            "doses.target_volume, inputs and dropout say what the network needs"
+        )
+    return kept
 
 
 def packed_folder(plan: RunPlan) -> Path:

@@ -228,15 +228,19 @@ def check_volumes(recipe: Recipe, patients: Sequence[Patient]) -> None:
     ValueError
         Naming what is missing; an optional input may be missing, the input dose and the target may not.
     """
-    needed = {recipe.doses.input_volume, recipe.doses.target_volume}
-    needed |= {channel.role.lower() for channel in recipe.inputs[:-1] if channel.required}
     for patient in patients:
-        lacking = sorted(needed.difference(patient.names))
+        lacking = sorted(needed_volumes(recipe).difference(patient.names))
         if lacking:
             raise ValueError(
                 f"patient {patient.identity} lacks {', '.join(lacking)}; --set doses.input_volume and "
                 f"doses.target_volume name what there is ({', '.join(patient.names)})"
             )
+
+
+def needed_volumes(recipe: Recipe) -> set[str]:
+    """What every patient must have: input dose and target, and each other input that may not be missing."""
+    inputs = {channel.role.lower() for channel in recipe.inputs[:-1] if channel.required}
+    return inputs | {recipe.doses.input_volume, recipe.doses.target_volume}
 
 
 def find_limits(recipe: Recipe, patients: Sequence[Patient]) -> dict[str, tuple[float, float]]:

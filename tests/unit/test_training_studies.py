@@ -1,5 +1,6 @@
 """Real studies on their way to training: who is packed as whom, what is left out, and how it lies."""
 
+import json
 import shutil
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from training.patients import REAL_STUDY, Patient, open_packed, packed_files
 from training.runs import RunPlan, open_source
 from training.sources import split
 from training.studies import as_codes, pack_studies, pack_study, read_patient
+from training.switches import change
 from unit.phantom import write_study
 from unit.template_study import template_images
 from unit.training_support import tiny_recipe, write_patients
@@ -199,6 +201,50 @@ class TestPackStudies:
         assert settings == Settings()
         assert (root / settings.model_weights / "brain" / "manifest.json").is_file()
         assert options == {"device": "cpu"}
+
+
+class TestVolumesOfARecipe:
+    """Who lacks what the recipe learns from is not trained on zeros."""
+
+    @staticmethod
+    def people(folder, without):
+        """Three packed people; the middle one lacks some volumes."""
+        for path in packed_files(write_patients(folder, 3)):
+            record = json.loads(path.with_suffix(".json").read_text())
+            record["identity"] = f"{REAL_STUDY}pat-{path.stem[-1]}"
+            if path.stem.endswith("1"):
+                record["names"] = [f"not-{name}" if name in without else name for name in record["names"]]
+            path.with_suffix(".json").write_text(json.dumps(record))
+        return folder
+
+    @pytest.mark.parametrize("missing", ["t1c_low", "t1c", "flair"])
+    def test_it_is_left_out_by_name(self, tmp_path, missing):
+        """The input dose, the target or a required input; the fold of the others stays."""
+        recipe = change("bone-2022", ["folds=3", "fold=2"])
+        said, data = [], self.people(tmp_path / "data", [missing])
+        source = open_source(RunPlan(recipe, tmp_path / "run", data, 2, (0,)), said.append)
+        assert said == [f"left out pat-1: no {missing}"]
+        training, held_out = split(source.patients(0), recipe)
+        assert [p.identity for p in training] == ["study-pat-0"]
+        assert [p.identity for p in held_out] == ["study-pat-2"]
+
+    def test_an_optional_volume_may_be_missing(self, tmp_path):
+        """The network has learnt to do without."""
+        recipe = tiny_recipe("doses.target_volume=t1c")
+        data = self.people(tmp_path / "data", ["flair", "adc"])
+        assert len(open_source(RunPlan(recipe, tmp_path / "run", data, 2, (0,))).patients(0)) == 3
+
+    def test_nobody_with_all_of_them(self, tmp_path):
+        """What was needed, and how to change it."""
+        data = self.people(tmp_path / "data", [])
+        with pytest.raises(InputError, match=r"t1c_2.*doses\.target_volume"):
+            open_source(RunPlan(tiny_recipe("doses.target_volume=t1c_2"), tmp_path / "run", data, 2, (0,)))
+
+    def test_what_no_study_can_hold_is_refused_before_packing(self, tmp_path):
+        """t1c-pro's own target exists in simulation only."""
+        plan = RunPlan(change("t1c-pro", []), tmp_path / "run", folders(tmp_path / "data", "a"), 2, (0,))
+        with pytest.raises(InputError, match=r"found t1c_disease.*doses\.target_volume=t1c"):
+            open_source(plan)
 
 
 class TestReadPatient:
