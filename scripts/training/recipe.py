@@ -12,6 +12,12 @@ from enhancement.network.manifest import Bound
 WIDE = (-3.0, 12.0)
 #: Names of the targets of `simulated.focal_target`: all that enhances, and what is diseased only.
 FOCAL, DISEASE = "t1c_focal", "t1c_disease"
+#: Dose of each T1c in multiples of the full one: those of a patient, and what the simulator makes of them.
+DOSES = {
+    "t1c_low": 0.25, "t1c": 1.0, "t1c_1": 1.0, "t1c_2": 2.0, "t1c_4": 4.0, "t1c_8": 8.0, FOCAL: 4.0, DISEASE: 4.0
+}  # fmt: skip
+#: Those that exist in simulation only.
+SIMULATED = frozenset(DOSES) - {"t1c_low", "t1c"}
 
 
 class _Part(BaseModel):
@@ -118,6 +124,8 @@ class Recipe(_Part):
         if len(kept) != len(set(roles)):
             known = ", ".join(channel.role for channel in self.inputs)
             raise ValueError(f"inputs must be among {known}, found {', '.join(roles)}")
+        if "T1C" not in roles and "T1C" in [channel.role for channel in self.inputs]:
+            raise ValueError(f"inputs must hold T1C, which is what the network enhances, found {', '.join(roles)}")
         bound = self.bound if "T1" in roles else None
         return self.model_copy(update={"inputs": kept, "bound": bound})
 

@@ -17,7 +17,7 @@ from training import checkpoints
 from training.console import TrainingProgress
 from training.patients import ENHANCING, REAL_STUDY, open_packed, packed_files
 from training.publish import publish
-from training.recipe import Recipe
+from training.recipe import SIMULATED, Recipe
 from training.simulated import make_patient, pack_cache, pack_heads
 from training.sources import OnTheFly, PackedFolder, Source
 from training.studies import VOLUMES, pack_studies
@@ -65,7 +65,7 @@ def open_source(plan: RunPlan, report: Report = _log.warning) -> Source:
     """
     packed = packed_folder(plan)
     target = plan.recipe.doses.target_volume
-    target = target if target.startswith("t1c_") and target != "t1c_low" else "t1c_4"
+    target = target if target in SIMULATED else "t1c_4"
     if plan.data is None:
         make = partial(make_patient, task=plan.recipe.task, seed=plan.recipe.seed, target=target)
         each = 4 if plan.recipe.task == "extract" else 25  # a head takes a second to make, a patient ten

@@ -143,11 +143,38 @@ class TestSwitches:
 
     def test_nested_and_plain(self):
         """Loss weights, doses, patch, inputs."""
-        recipe = change("bone-2022", ["loss.ssim=0.5", "patch=96", "inputs=T1,T1C", "channels=32", "dropout.T1=0.1"])
+        recipe = change("bone-2022", ["loss.ssim=0.5", "patch=96", "inputs=T1,ADC,T1C", "channels=32"])
         assert recipe.loss.ssim == 0.5
         assert recipe.patch == 96
-        assert [channel.role for channel in recipe.inputs] == ["T1", "T1C"]
-        assert recipe.inputs[0].dropout == 0.1
+        assert [channel.role for channel in recipe.inputs] == ["T1", "ADC", "T1C"]
+
+    def test_what_is_dropped_in_training_may_be_missing_in_use(self):
+        """And what is not, not; 0 takes nothing back."""
+        recipe = change("bone-2022", ["dropout.ADC=0.1", "dropout.FLAIR=0"])
+        assert [(c.role, c.dropout, c.required) for c in recipe.inputs[1:3]] == [
+            ("FLAIR", 0, True),
+            ("ADC", 0.1, False),
+        ]
+        assert not change("t1c-pro", ["dropout.FLAIR=0"]).inputs[1].required
+
+    @pytest.mark.parametrize(
+        ("switches", "factor"),
+        [((), 4), (("target_volume=t1c_2",), 2), (("target_volume=t1c_8",), 8),
+         (("input_volume=t1c_low", "target_volume=t1c"), 4), (("input_volume=t1c_low", "target_volume=t1c_2"), 8),
+         (("input_volume=t1c_low", "target_volume=t1c", "dose_factor=3"), 3)],
+    )  # fmt: skip
+    def test_the_dose_factor_follows_the_volumes(self, switches, factor):
+        """The manifest states it; a site's own low dose may be another part than a quarter."""
+        assert change("t1c-pro", [f"doses.{switch}" for switch in switches]).doses.dose_factor == factor
+
+    def test_presets_are_what_they_were(self):
+        """Published models name them."""
+        assert all(change(name, []) == recipe for name, recipe in PRESETS.items())
+
+    def test_a_factor_that_contradicts_the_simulator(self):
+        """Named with the right one."""
+        with pytest.raises(ValueError, match=r"must be 2 from t1c to t1c_2, found 4"):
+            change("t1c-pro", ["doses.target_volume=t1c_2", "doses.dose_factor=4"])
 
     def test_without_a_t1_there_is_no_bound(self):
         """Nothing is measured then; a site that wants none switches it off."""
@@ -158,7 +185,9 @@ class TestSwitches:
     @pytest.mark.parametrize(
         ("switch", "message"),
         [("stepps=3", "stepps"), ("steps", "name=value"), ("steps=-1", "steps"), ("inputs=T3", "T1, FLAIR"),
-         ("loss.l9=1", "l9"), ("dropout.T9=1", "T9")],
+         ("loss.l9=1", "l9"), ("dropout.T9=1", "T9"), ("dropout.T1=0.1", "T1 cannot be dropped"),
+         ("inputs=T1,FLAIR", "must hold T1C"), ("inputs=FLAIR,T1C", "head=gain needs"),
+         ("doses.target_volume=t1c_3", "t1c_2, t1c_4, t1c_8"), ("doses.input_volume=t1c_lo", "t1c_low, t1c")],
     )  # fmt: skip
     def test_faults_are_named(self, switch, message):
         """Before anything is trained."""
