@@ -21,7 +21,8 @@ FILE = "checkpoint.pt"
 class Checkpoint:
     """All that a run needs to go on as if nothing had happened.
 
-    Samples are a function of the step, so no random state is kept beside the weights.
+    Samples are a function of the step, so no random state is kept beside the weights. `source` says who the patients
+    were (`Source.who`), without which the step's sample would be another; None where it was not kept yet.
     """
 
     recipe: Recipe
@@ -33,6 +34,7 @@ class Checkpoint:
     seconds: float = 0.0
     patients: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    source: tuple[str, ...] | None = None
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to use: the moving average where there is one."""

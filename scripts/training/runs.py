@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from training import checkpoints
 from training.console import TrainingProgress
 from training.patients import ENHANCING, REAL_STUDY, open_packed, packed_files
 from training.publish import publish
-from training.recipe import SIMULATED, Recipe
+from training.recipe import SIMULATED, Doses, Recipe
 from training.simulated import make_patient, pack_cache, pack_heads
 from training.sources import OnTheFly, PackedFolder, Source
 from training.studies import VOLUMES, pack_studies
@@ -61,11 +61,12 @@ def open_source(plan: RunPlan, report: Report = _log.warning) -> Source:
     Raises
     ------
     InputError
-        If no study is left to train on.
+        If no study is left to train on, or what the run's folder holds was packed otherwise.
     """
     packed = packed_folder(plan)
-    target = plan.recipe.doses.target_volume
-    target = target if target in SIMULATED else "t1c_4"
+    if packed != plan.data:
+        _claim(plan, packed)
+    target = _target(plan.recipe.doses)
     if plan.data is None:
         make = partial(make_patient, task=plan.recipe.task, seed=plan.recipe.seed, target=target)
         each = 4 if plan.recipe.task == "extract" else 25  # a head takes a second to make, a patient ten
@@ -77,6 +78,39 @@ def open_source(plan: RunPlan, report: Report = _log.warning) -> Source:
     elif packed != plan.data:
         return PackedFolder(packed, _complete(plan.recipe, _pack_studies(plan, plan.data, packed, report), report))
     return PackedFolder(packed, _complete(plan.recipe, packed_files(packed), report))
+
+
+def _claim(plan: RunPlan, packed: Path) -> None:
+    """Take the run's folder of packed patients for this plan: what lies there is used again, so it must fit."""
+    record = plan.folder / "patients.json"
+    wanted = _made_of(plan)
+    # Before there was a record a resumed run is held to its checkpoint's recipe alone.
+    known = json.loads(record.read_text()) if record.exists() else (wanted if plan.resume else None)
+    if known != wanted and packed_files(packed):
+        found = "no record" if known is None else ", ".join(f"{k} {known.get(k)}" for k in {**wanted, **known})
+        raise InputError(
+            f"packed patients of {', '.join(f'{k} {v}' for k, v in wanted.items())} were needed in {packed}, found "
+            f"those of {found}; choose another run folder, or remove this one's {packed.name}"
+        )
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(wanted))
+
+
+def _made_of(plan: RunPlan) -> dict[str, str | int]:
+    """All that decides what a packed patient is, beside the data."""
+    doses = plan.recipe.doses
+    if plan.data is None:
+        return {"source": "simulation", "task": plan.recipe.task, "seed": plan.recipe.seed, "target": _target(doses)}
+    if (plan.data / "index.json").exists():
+        return {"source": "cache", "target": _target(doses)}
+    if plan.recipe.task == "extract":
+        return {"source": "heads"}
+    return {"source": "studies", "label": plan.label}
+
+
+def _target(doses: Doses) -> str:
+    """What is packed beside the inputs; real studies and the papers' recipe have their target among these."""
+    return doses.target_volume if doses.target_volume in SIMULATED else "t1c_4"
 
 
 def _pack_studies(plan: RunPlan, data: Path, packed: Path, report: Report) -> list[Path]:
@@ -149,7 +183,7 @@ def publish_run(plan: RunPlan, model: Path, *, version: str, metrics: Path | Non
         raise FileNotFoundError(f"no checkpoint in {plan.folder}")
     head = None
     if plan.recipe.task == "extract":
-        head = open_source(plan).patients(0)[0]
+        head = open_source(replace(plan, resume=True)).patients(0)[0]
     return publish(
         model,
         there,

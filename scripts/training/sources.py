@@ -25,6 +25,10 @@ class Source(Protocol):
         """Return the patients in a fixed order."""
         ...
 
+    def who(self) -> tuple[str, ...]:
+        """Say who the patients are, so that a run goes on with the same ones or not at all."""
+        ...
+
 
 class PackedFolder:
     """A folder of packed patients, the same ones at every step.
@@ -49,6 +53,10 @@ class PackedFolder:
     def patients(self, step: int) -> Sequence[Patient]:
         """Return every patient."""
         return self._patients
+
+    def who(self) -> tuple[str, ...]:
+        """Return their identities, in order."""
+        return tuple(patient.identity for patient in self._patients)
 
 
 class OnTheFly:
@@ -97,6 +105,10 @@ class OnTheFly:
             self._path(number).with_suffix(".json").unlink(missing_ok=True)
         # By their place, which a patient keeps as long as it is there: who is held out by it never trains.
         return [self._ready[number] for number in sorted(wanted, key=lambda number: number % self._window)]
+
+    def who(self) -> tuple[str, ...]:
+        """Return the window; seed and target are the recipe's."""
+        return (f"{self._window} simulated at a time, another every {self._steps_each} steps",)
 
     def _order(self, number: int) -> None:
         if number in self._ready or number in self._coming:

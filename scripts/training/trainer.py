@@ -59,7 +59,7 @@ class Trainer:
     Raises
     ------
     ValueError
-        If the checkpoint belongs to another recipe.
+        If the checkpoint belongs to another recipe or to other patients.
     """
 
     def __init__(
@@ -95,6 +95,12 @@ class Trainer:
         if ours != theirs:
             names = ", ".join(sorted(name for name in ours if ours[name] != theirs[name]))
             raise ValueError(f"the checkpoint in {self.settings.folder} was made with another recipe: {names}")
+        if found.source is not None and found.source != self.source.who():
+            raise ValueError(
+                f"the checkpoint in {self.settings.folder} was made with other patients: "
+                f"{differing(found.source, self.source.who())}; put the data back as they were, or train anew in "
+                "another run folder, with --start for these weights"
+            )
         self.network.load_state_dict(found.network)
         self.optimiser.load_state_dict(found.optimiser)
         if found.average is not None:
@@ -199,7 +205,23 @@ class Trainer:
             seconds=self.seconds,
             patients=len(self.source.patients(self.step)),
             history=self.history,
+            source=self.source.who(),
         )
+
+
+def differing(before: Sequence[str], now: Sequence[str]) -> str:
+    """What changed, with the first few names.
+
+    Examples
+    --------
+    >>> differing(("a", "b"), ("b", "c"))
+    '1 gone (a), 1 new (c)'
+    """
+    parts = []
+    for word, names in (("gone", [n for n in before if n not in now]), ("new", [n for n in now if n not in before])):
+        if names:
+            parts.append(f"{len(names)} {word} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
+    return ", ".join(parts) or "in another order"
 
 
 def make_network(recipe: Recipe) -> ResidualUNet:

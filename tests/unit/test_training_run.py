@@ -6,19 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from enhancement.errors import InputError
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import load_model
-from training import checkpoints
+from training import checkpoints, runs
 from training.environment import with_large_allocations
 from training.patients import REAL_STUDY
 from training.publish import publish
 from training.recipe import PRESETS
-from training.runs import RunPlan, publish_run
+from training.runs import RunPlan, open_source, publish_run
 from training.sources import PackedFolder
 from training.switches import change
 from training.trainer import RunSettings, Trainer, find_limits, learning_rate
@@ -68,6 +70,43 @@ class TestResume:
         train(tiny_recipe(), source, tmp_path, stop=2)
         with pytest.raises(ValueError, match="learning_rate"):
             train(tiny_recipe("learning_rate=0.01"), source, tmp_path, resume=True)
+
+    def test_other_patients_are_refused(self, tmp_path):
+        """A folder that has grown would give every step another sample."""
+        data = write_patients(tmp_path / "data", 3)
+        train(tiny_recipe(), PackedFolder(data), tmp_path / "run", stop=2)
+        write_patients(data, 4)
+        with pytest.raises(ValueError, match=r"other patients: 1 new \(000003\).*--start"):
+            train(tiny_recipe(), PackedFolder(data), tmp_path / "run", resume=True)
+
+    def test_a_checkpoint_of_before_goes_on(self, source, tmp_path):
+        """It doesn't say who the patients were."""
+        state = train(tiny_recipe(), source, tmp_path, stop=2)
+        checkpoints.save(tmp_path, replace(state, source=None))
+        assert train(tiny_recipe(), source, tmp_path, resume=True).step == 8
+
+    @pytest.mark.parametrize(
+        ("change_", "words"),
+        [("seed=1", "seed 1.*seed 0"), ("doses.target_volume=t1c_2", "target t1c_2.*target t1c_4")],
+    )
+    def test_simulated_patients_of_another_run_are_not_used(self, tmp_path, monkeypatch, change_, words):
+        """Their files bear the same numbers; a run that was killed finds its own."""
+        monkeypatch.setattr(runs, "OnTheFly", lambda *args, **options: "source")
+        plan = RunPlan(tiny_recipe(), tmp_path, None, 2, (0,))
+        open_source(plan)
+        write_patients(tmp_path / "patients", 1)
+        assert open_source(plan) == "source"
+        with pytest.raises(InputError, match=rf"{words}.*another run folder"):
+            open_source(replace(plan, recipe=tiny_recipe(change_)))
+
+    def test_patients_without_a_record_are_for_a_resumed_run_only(self, tmp_path, monkeypatch):
+        """The checkpoint knows what they are; a fresh run does not."""
+        monkeypatch.setattr(runs, "OnTheFly", lambda *args, **options: "source")
+        write_patients(tmp_path / "patients", 1)
+        plan = RunPlan(tiny_recipe(), tmp_path, None, 2, (0,))
+        with pytest.raises(InputError, match="found those of no record"):
+            open_source(plan)
+        assert open_source(replace(plan, resume=True)) == "source"
 
     def test_a_half_written_checkpoint_is_passed_over(self, source, tmp_path):
         """Only the rename makes it count."""

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -245,6 +245,20 @@ class TestVolumesOfARecipe:
         plan = RunPlan(change("t1c-pro", []), tmp_path / "run", folders(tmp_path / "data", "a"), 2, (0,))
         with pytest.raises(InputError, match=r"found t1c_disease.*doses\.target_volume=t1c"):
             open_source(plan)
+
+
+class TestRunFolder:
+    """What is packed once is used again, if it is the same."""
+
+    def test_another_label_is_refused(self, quick, tmp_path, monkeypatch):
+        """The packed segmentations were read with the former one."""
+        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: StrippedInput())
+        recipe = tiny_recipe("doses.input_volume=t1c_low", "doses.target_volume=t1c")
+        plan = RunPlan(recipe, tmp_path / "run", folders(tmp_path / "data", "a"), 2, (0,))
+        open_source(plan)
+        assert open_source(replace(plan, resume=True)).who() == ("study-a",)
+        with pytest.raises(InputError, match=r"label 4.*label 3"):
+            open_source(replace(plan, label=4))
 
 
 class TestReadPatient:
