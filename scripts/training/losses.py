@@ -38,7 +38,7 @@ def compute_loss(weights: LossWeights, prediction: Tensor, sample: Sample) -> tu
     if weights.false_enhancement:
         terms["false_enhancement"] = false_enhancement(error, sample, weights.false_enhancement_threshold)
     if weights.difference:
-        changed = ((sample.target - sample.inputs[:, :1]).abs() > weights.difference_threshold) & (sample.brain > 0.5)
+        changed = ((sample.target - sample.before).abs() > weights.difference_threshold) & (sample.brain > 0.5)
         terms["difference"] = (error.abs() * changed).sum() / (changed.sum() + _LESION_FLOOR)
     if weights.cross_entropy:
         terms["cross_entropy"] = functional.binary_cross_entropy_with_logits(prediction, sample.target)

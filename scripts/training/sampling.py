@@ -18,6 +18,8 @@ from training.recipe import Recipe
 
 Window = tuple[slice, slice, slice]
 Limits = Mapping[str, tuple[float, float]]
+#: A sample's volumes without the batch's axis, in the order of its fields.
+Parts = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,15 @@ class Sample:
     target : (n, 1, z, y, x)
     brain, weight : (n, 1, z, y, x)
         Brain mask; weight of the lesion term.
+    before : (n, 1, z, y, x)
+        T1 in the unit of the target, for the term that asks what the agent changed; zeros where nobody asks.
     """
 
     inputs: Tensor
     target: Tensor
     brain: Tensor
     weight: Tensor
+    before: Tensor
 
 
 def draw(recipe: Recipe, limits: Limits, patients: Sequence[Patient], step: int, *, augmented: bool = True) -> Sample:
@@ -48,7 +53,7 @@ def draw(recipe: Recipe, limits: Limits, patients: Sequence[Patient], step: int,
 
 def _draw_one(
     recipe: Recipe, limits: Limits, patients: Sequence[Patient], key: tuple[int, int], augmented: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Parts:
     rng = np.random.default_rng([recipe.seed, recipe.fold, *key])
     patient = patients[rng.integers(len(patients))]
     window = choose_window(recipe, patient, rng)
@@ -59,7 +64,7 @@ def _draw_one(
 
 def _enhancement(
     recipe: Recipe, limits: Limits, patient: Patient, window: Window, rng: np.random.Generator, augmented: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Parts:
     names = {channel.role: channel.role.lower() for channel in recipe.inputs}
     names["T1C"] = recipe.doses.input_volume
     names["target"] = recipe.doses.target_volume
@@ -81,20 +86,22 @@ def _enhancement(
         if augmented and channel.dropout and rng.random() < channel.dropout:
             scaled[channel.role] = torch.zeros_like(brain)
     inputs = torch.stack([scaled[channel.role] for channel in recipe.inputs])
-    parts = (inputs, scaled["target"][None], brain[None], weight[None])
+    before = torch.zeros_like(brain)
+    if recipe.loss.difference:  # the T1 has limits of its own, in which a change of limits looks like contrast agent
+        t1 = {"T1": volumes["T1"]}
+        before = normalise(t1, statistics, brain, {"T1": limits["target"]}, None, rng)["T1"]
+    parts = (inputs, scaled["target"][None], brain[None], weight[None], before[None])
     return mirror(parts, recipe, rng) if augmented else parts
 
 
-def _head(
-    recipe: Recipe, patient: Patient, window: Window, rng: np.random.Generator, augmented: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _head(recipe: Recipe, patient: Patient, window: Window, rng: np.random.Generator, augmented: bool) -> Parts:
     head = torch.from_numpy(patient.read(recipe.doses.input_volume, window))
     brain = torch.from_numpy(patient.read(recipe.doses.target_volume, window))
     if augmented:
         head = randomise_contrast(head, recipe.augmentation, rng)
     top = torch.quantile(head.flatten()[::7].clamp_min(0), 0.995)
     head = (head / top.clamp_min(1e-6)).clamp(0, 1)
-    parts = (head[None], brain[None], torch.ones_like(brain)[None], torch.zeros_like(brain)[None])
+    parts = (head[None], brain[None], torch.ones_like(brain)[None], *[torch.zeros_like(brain)[None]] * 2)
     return mirror(parts, recipe, rng) if augmented else parts
 
 
@@ -115,9 +122,7 @@ def choose_window(recipe: Recipe, patient: Patient, rng: np.random.Generator) ->
     return tuple(slice(s, min(s + edge, n)) for s, n in zip(starts, patient.shape_zyx, strict=True))  # type: ignore[return-value]
 
 
-def mirror(
-    volumes: Sequence[Tensor], recipe: Recipe, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def mirror(volumes: Sequence[Tensor], recipe: Recipe, rng: np.random.Generator) -> Parts:
     """Mirror each of the recipe's axes with probability one half, all volumes alike."""
     axes = [axis + 1 for axis in recipe.augmentation.mirror_axes if rng.random() < 0.5]
-    return tuple(torch.flip(volume, axes) for volume in volumes)  # type: ignore[return-value]
+    return tuple(torch.flip(volume, axes) for volume in volumes)

@@ -57,6 +57,8 @@ def change(preset: str, switches: Sequence[str]) -> Recipe:
     changed = changed if roles is None else changed.only_inputs(roles)
     if changed.head == "gain" and "T1" not in [channel.role for channel in changed.inputs]:
         raise ValueError("head=gain needs the inputs T1 and T1C; without T1 choose head=residual")
+    if changed.loss.difference and "T1" not in [channel.role for channel in changed.inputs]:
+        raise ValueError("loss.difference compares the target with T1, and the inputs hold no T1")
     return _with_dose_factor(changed, {switch.partition("=")[0] for switch in switches})
 
 

@@ -13,6 +13,7 @@ from training.recipe import Augmentation
 from training.sampling import choose_window, draw
 from training.sources import OnTheFly, PackedFolder, split
 from training.switches import change
+from training.trainer import find_limits
 from unit.training_support import SHAPE, tiny_recipe, write_patients
 
 LIMITS = dict.fromkeys(("T1", "FLAIR", "ADC", "T1C", "target"), (-3.0, 12.0))
@@ -115,6 +116,16 @@ class TestSamples:
             added = (sample.target - sample.inputs[:, 3:]) > 0.05
             assert added.any()
             assert not (added & (sample.weight == 0)).any()
+
+    def test_t1_and_target_are_compared_in_one_unit(self, patients):
+        """Bone-2022 gives T1 other limits than the target: calm brain has not changed, lesions have."""
+        recipe = change("bone-2022", ["loss.difference=1", "folds=1"])
+        limits = {**find_limits(recipe, patients), "T1C": (-3.0, 12.0), "target": (-3.0, 12.0)}
+        sample = draw(recipe, limits, patients, 0, augmented=False)
+        changed, brain = (sample.target - sample.before).abs() > 0.1, sample.brain > 0.5
+        assert changed[brain & (sample.weight == 0)].float().mean() < 0.01
+        assert changed[sample.weight > 0.7].float().mean() > 0.2
+        assert ((sample.target - sample.inputs[:, :1]).abs() > 0.1)[brain].float().mean() > 0.5
 
     def test_whole_volumes(self, patients):
         """patch=none, as in the papers."""

@@ -18,9 +18,8 @@ def sample(target=None):
     torch.manual_seed(0)
     weight = torch.zeros(SHAPE)
     weight[..., 4:8, 4:8, 4:8] = 2.0
-    return Sample(
-        torch.rand(1, 4, 14, 14, 14), torch.rand(SHAPE) if target is None else target, torch.ones(SHAPE), weight
-    )
+    inputs, target = torch.rand(1, 4, 14, 14, 14), torch.rand(SHAPE) if target is None else target
+    return Sample(inputs, target, torch.ones(SHAPE), weight, inputs[:, :1])
 
 
 class TestTerms:

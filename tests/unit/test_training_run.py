@@ -226,12 +226,13 @@ class TestSwitches:
         [("stepps=3", "stepps"), ("steps", "name=value"), ("steps=-1", "steps"), ("inputs=T3", "T1, FLAIR"),
          ("loss.l9=1", "l9"), ("dropout.T9=1", "T9"), ("dropout.T1=0.1", "T1 cannot be dropped"),
          ("inputs=T1,FLAIR", "must hold T1C"), ("inputs=FLAIR,T1C", "head=gain needs"),
+         ("inputs=FLAIR,T1C;head=residual;loss.difference=1", "difference compares"),
          ("doses.target_volume=t1c_3", "t1c_2, t1c_4, t1c_8"), ("doses.input_volume=t1c_lo", "t1c_low, t1c")],
     )  # fmt: skip
     def test_faults_are_named(self, switch, message):
         """Before anything is trained."""
         with pytest.raises(ValueError, match=message):
-            change("t1c-pro", [switch])
+            change("t1c-pro", switch.split(";"))
 
     def test_unknown_preset(self):
         """With the ones that there are."""
