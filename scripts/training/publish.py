@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from enhancement import __version__
@@ -22,6 +23,8 @@ from enhancement.network.weights import write_model
 from training.checkpoints import Checkpoint
 from training.recipe import DISEASE, Recipe
 
+#: Brain SDs: below this, limits that each fold found in its own patients are one scale. An input differs by 1 % then.
+_SAME_LIMITS = 0.05
 _PLACEHOLDER = Fold(file="fold-0.safetensors", sha256="0" * 64)
 
 
@@ -56,8 +59,14 @@ def publish(
         Markdown that goes into the card under "Notes".
     spacing_mm, shape_zyx
         The grid of a brain extractor.
+
+    Raises
+    ------
+    ValueError
+        If the folds were trained on unlike limits: the manifest has one scale for all of them.
     """
     first = checkpoints[0]
+    check_limits(checkpoints)
     manifest = describe(first, version, spacing_mm, shape_zyx)
     provenance = {
         "data": data,
@@ -74,6 +83,24 @@ def publish(
     manifest = manifest.model_copy(update={"provenance": provenance, "metrics": found})
     card = model_card(manifest, first.recipe, checkpoints, data, notes, simulated=simulated)
     return write_model(folder, manifest, [c.weights() for c in checkpoints], card=card)
+
+
+def check_limits(checkpoints: Sequence[Checkpoint]) -> None:
+    """Refuse folds that would see their inputs on another scale than they were trained on.
+
+    Raises
+    ------
+    ValueError
+        Naming the channel, and how far its limits lie apart.
+    """
+    for role in checkpoints[0].limits:
+        limits = np.array([checkpoint.limits[role] for checkpoint in checkpoints])
+        apart = float(np.ptp(limits, axis=0).max())
+        if apart > _SAME_LIMITS:
+            raise ValueError(
+                f"folds with the same limits were needed, found those of {role} up to {apart:.2g} SDs apart; train the "
+                "folds again, which now share them, or publish one with --fold"
+            )
 
 
 def describe(

@@ -25,7 +25,7 @@ class _Part(BaseModel):
 
 
 class Channel(_Part):
-    """One input: the role it plays, and its limits; limits of None are the training set's percentiles."""
+    """One input: the role it plays, and its limits; limits of None are the patients' percentiles."""
 
     role: str
     limits: tuple[float, float] | None = None

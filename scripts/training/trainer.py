@@ -81,9 +81,10 @@ class Trainer:
             self._begin(start)
 
     def _begin(self, start: Path | None) -> None:
-        training, _ = split(self.source.patients(0), self.recipe)
-        check_volumes(self.recipe, training)
-        self.limits = find_limits(self.recipe, training)
+        patients = self.source.patients(0)
+        check_volumes(self.recipe, patients)
+        # Of all patients: a model has one set of limits for all its folds. The held-out ones share only these averages.
+        self.limits = find_limits(self.recipe, patients)
         if start is not None:
             weights, self.limits = checkpoints.weights_to_start_from(start, self.recipe.fold)
             self.network.load_state_dict(weights)
@@ -266,7 +267,7 @@ def needed_volumes(recipe: Recipe) -> set[str]:
 
 
 def find_limits(recipe: Recipe, patients: Sequence[Patient]) -> dict[str, tuple[float, float]]:
-    """Limits of each input and of the target; percentiles 1 and 99 over the training set where the recipe has none."""
+    """Limits of each input and of the target; percentiles 1 and 99 over the patients where the recipe has none."""
     limits = {"target": recipe.output_limits, "T1C": recipe.output_limits}
     for channel in recipe.inputs:
         if channel.limits is not None:

@@ -270,6 +270,26 @@ class TestPublishing:
         assert ("no patient was part of its training" in card) is not people
         assert f"Data: {state.patients} {'real studies' if people else 'simulated patients'}" in card
 
+    def test_folds_share_the_limits_that_were_found(self, tmp_path):
+        """A network sees its inputs as in training, whichever fold the manifest took them from."""
+        data = write_patients(tmp_path / "data", 4)
+        record = data / "000001.json"  # one patient unlike the others, whom one fold holds out
+        content = json.loads(record.read_text())
+        content["statistics"]["brain"]["flair"]["high"] *= 2
+        record.write_text(json.dumps(content))
+        tiny = ["channels=2", "levels=2", "patch=16", "steps=2", "folds=2"]
+        recipes = [change("bone-2022", [*tiny, f"fold={fold}"]) for fold in range(2)]
+        states = [train(recipe, PackedFolder(data), tmp_path / str(recipe.fold)) for recipe in recipes]
+        assert states[0].limits == states[1].limits
+
+    def test_folds_with_unlike_limits_are_not_published(self, source, tmp_path):
+        """As older runs have them, where they lie noticeably apart."""
+        state = train(tiny_recipe(), source, tmp_path / "run", stop=2)
+        near, far = (replace(state, limits={**state.limits, "FLAIR": (-3.0, 6.0 + by)}) for by in (0.03, 0.2))
+        publish(tmp_path / "near", [state, near], data="", simulated=True)
+        with pytest.raises(ValueError, match=r"FLAIR up to 0\.2 SDs"):
+            publish(tmp_path / "far", [state, far], data="", simulated=True)
+
     def test_folder_predicts_and_its_card_tells(self, source, tmp_path):
         """Manifest, weights and card of two folds."""
         states = [train(tiny_recipe("folds=2", f"fold={fold}"), source, tmp_path / str(fold)) for fold in range(2)]
