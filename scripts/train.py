@@ -49,10 +49,14 @@ def main(
     publish_only: Annotated[bool, typer.Option(help="write the model folder from the checkpoints there are")] = False,
 ) -> None:
     """Train one network a fold and write the model folder."""
+    from enhancement.errors import EnhancementError
     from training.runs import RunPlan, publish_run, train_folds
     from training.switches import change
 
-    recipe = change(preset, set_ or [])
+    try:
+        recipe = change(preset, set_ or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     plan = RunPlan(
         recipe=recipe,
         folder=run,
@@ -67,7 +71,11 @@ def main(
         label=label,
     )
     if not publish_only:
-        train_folds(plan, report=typer.echo)
+        try:
+            train_folds(plan, report=typer.echo)
+        except EnhancementError as error:
+            typer.echo(f"failed: {error.message}", err=True)
+            raise typer.Exit(1) from None
     if model is not None:
         manifest = publish_run(plan, model, version=version, metrics=metrics, notes=notes)
         typer.echo(f"{model}: {manifest.name} {manifest.version}, digest {manifest.digest[:12]}")

@@ -1,8 +1,12 @@
 """Real studies on their way to training: who is packed as whom, what is left out, and how it lies."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +25,8 @@ from training.switches import change
 from unit.phantom import write_study
 from unit.template_study import template_images
 from unit.training_support import tiny_recipe, write_patients
+
+TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +251,33 @@ class TestVolumesOfARecipe:
         plan = RunPlan(change("t1c-pro", []), tmp_path / "run", folders(tmp_path / "data", "a"), 2, (0,))
         with pytest.raises(InputError, match=r"found t1c_disease.*doses\.target_volume=t1c"):
             open_source(plan)
+
+
+class TestCommand:
+    """What a person sees."""
+
+    @staticmethod
+    def run(data, folder, *switches):
+        given = ("channels=2", "levels=2", "patch=16", "batch=1", "steps=1", "folds=1", "head=residual", *switches)
+        command = [sys.executable, str(TRAIN), "--data", str(data), "--run", str(folder), "--threads", "1"]
+        return subprocess.run(
+            [*command, *(part for switch in given for part in ("--set", switch))], check=False, capture_output=True,
+            text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        )  # fmt: skip
+
+    def test_who_was_left_out_is_printed(self, tmp_path):
+        """Before the training, which goes on with the others."""
+        data = TestVolumesOfARecipe.people(tmp_path / "data", ["t1c_low"])
+        done = self.run(data, tmp_path / "run", "doses.input_volume=t1c_low", "doses.target_volume=t1c")
+        assert done.returncode == 0, done.stderr
+        assert "left out pat-1: no t1c_low" in done.stdout
+        assert (tmp_path / "run" / "fold-0" / "checkpoint.pt").exists()
+
+    def test_a_failure_is_a_sentence(self, tmp_path):
+        """No traceback of ours to read it from."""
+        done = self.run(folders(tmp_path / "data", "pat-1"), tmp_path / "run")
+        assert done.returncode == 1
+        assert done.stderr.startswith("failed: volumes that a study can hold were needed")
 
 
 class TestRunFolder:
