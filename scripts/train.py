@@ -27,7 +27,10 @@ from training.environment import with_large_allocations  # noqa: E402
 def main(
     preset: Annotated[str, typer.Option(help="bone-2022, t1c-pro or brain")] = "t1c-pro",
     run: Annotated[Path, typer.Option(help="folder for checkpoints and logs")] = Path("runs/t1c-pro"),
-    data: Annotated[Path | None, typer.Option(help="simulator cache, or a folder with a sub-folder a patient")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="simulator cache, or a folder with a sub-folder a patient", exists=True, file_okay=False),
+    ] = None,
     simulate: Annotated[int, typer.Option(help="without --data: simulated patients to choose from at a time")] = 20,
     model: Annotated[Path | None, typer.Option(help="model folder to write at the end")] = None,
     fold: Annotated[int | None, typer.Option(help="train this fold only")] = None,

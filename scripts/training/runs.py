@@ -64,26 +64,39 @@ def open_source(plan: RunPlan, report: Report = _log.warning) -> Source:
         If no study is left to train on, or what the run's folder holds was packed otherwise.
     """
     packed = packed_folder(plan)
-    if packed != plan.data:
-        _claim(plan, packed)
     target = _target(plan.recipe.doses)
     if plan.data is None:
+        _claim(plan, packed, source="simulation", task=plan.recipe.task, seed=plan.recipe.seed, target=target)
         make = partial(make_patient, task=plan.recipe.task, seed=plan.recipe.seed, target=target)
         each = 4 if plan.recipe.task == "extract" else 25  # a head takes a second to make, a patient ten
         return OnTheFly(make, packed, window=plan.simulate, steps_each=each)
     if (plan.data / "index.json").exists():
+        _claim(plan, packed, source="cache", target=target)
         pack_cache(plan.data, packed, target)
     elif plan.recipe.task == "extract" and packed != plan.data:
+        _claim(plan, packed, source="heads")
         pack_heads(plan.data, packed)
     elif packed != plan.data:
         return PackedFolder(packed, _complete(plan.recipe, _pack_studies(plan, plan.data, packed, report), report))
     return PackedFolder(packed, _complete(plan.recipe, packed_files(packed), report))
 
 
-def _claim(plan: RunPlan, packed: Path) -> None:
-    """Take the run's folder of packed patients for this plan: what lies there is used again, so it must fit."""
+def _claim(plan: RunPlan, packed: Path, **wanted: str | int) -> None:
+    """Take the run's folder of packed patients for this plan: what lies there is used again, so it must fit.
+
+    Parameters
+    ----------
+    plan : RunPlan
+    packed : Path
+    **wanted
+        All that decides what a packed patient is, beside the data.
+
+    Raises
+    ------
+    InputError
+        If patients lie there that were packed otherwise, or nobody knows how.
+    """
     record = plan.folder / "patients.json"
-    wanted = _made_of(plan)
     # Before there was a record a resumed run is held to its checkpoint's recipe alone.
     known = json.loads(record.read_text()) if record.exists() else (wanted if plan.resume else None)
     if known != wanted and packed_files(packed):
@@ -94,18 +107,6 @@ def _claim(plan: RunPlan, packed: Path) -> None:
         )
     plan.folder.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(wanted))
-
-
-def _made_of(plan: RunPlan) -> dict[str, str | int]:
-    """All that decides what a packed patient is, beside the data."""
-    doses = plan.recipe.doses
-    if plan.data is None:
-        return {"source": "simulation", "task": plan.recipe.task, "seed": plan.recipe.seed, "target": _target(doses)}
-    if (plan.data / "index.json").exists():
-        return {"source": "cache", "target": _target(doses)}
-    if plan.recipe.task == "extract":
-        return {"source": "heads"}
-    return {"source": "studies", "label": plan.label}
 
 
 def _target(doses: Doses) -> str:
@@ -121,11 +122,12 @@ def _pack_studies(plan: RunPlan, data: Path, packed: Path, report: Report) -> li
             "--set doses.input_volume=t1c_low --set doses.target_volume=t1c"
         )
     extractor = choose_brain_extractor(Settings(), _ROOT, device=plan.device)
+    _claim(plan, packed, source="studies", label=plan.label, extractor=extractor.name)
     paths = pack_studies(data, packed, extractor, label=plan.label, report=report)
     if not paths:
         raise InputError(
             f"at least one study to train on was needed, found none in {data.name} that the plugin would take; "
-            "the reasons are told above, patient by patient"
+            "the reasons are told above, a patient being a sub-folder"
         )
     return paths
 

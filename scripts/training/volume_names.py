@@ -22,7 +22,7 @@ def find_volumes(folder: Path) -> dict[str, Path]:
     """Which file of a folder plays which role, by the words of its name.
 
     The last word decides that names a role: ``BraTS-GLI-00001-000-t1c.nii.gz`` is the T1c. A T1c with "low" after
-    that word is the low-dose one: ``t1c_low.nii.gz``.
+    that word is the low-dose one: ``t1c_low.nii.gz``. A mask of the brain is none of a tumour, and is passed over.
 
     Returns
     -------
@@ -50,6 +50,6 @@ def find_volumes(folder: Path) -> dict[str, Path]:
 def _role(words: list[str]) -> str:
     roles = [(role, place) for place, word in enumerate(words) for role, names in _NAMES.items() if word in names]
     if any(role == "seg" for role, _ in roles):
-        return "seg"
+        return "" if "mask" in words and "brain" in words else "seg"
     role, place = roles[-1] if roles else ("", 0)
     return "t1c_low" if role == "t1c" and any(word in _LOW for word in words[place + 1 :]) else role

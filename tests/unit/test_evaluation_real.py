@@ -57,6 +57,14 @@ class TestFindVolumes:
         _touch(tmp_path, "t1_bet.nii.gz", "t1c_bet.nii.gz", "seg_isen-20.nii.gz", "seg_simple.nii.gz", "seg_x.nii.gz")
         assert find_volumes(tmp_path)["seg"].name == "seg_simple.nii.gz"
 
+    def test_a_brain_mask_is_no_tumour(self, tmp_path: Path) -> None:
+        """Extractors leave one beside the images."""
+        _touch(tmp_path, "brain_mask.nii.gz", "t1c_brain_mask.nii.gz", "x_seg.nii.gz", "t1c_brain.nii.gz")
+        assert {role: path.name for role, path in find_volumes(tmp_path).items()} == {
+            "seg": "x_seg.nii.gz",
+            "t1c": "t1c_brain.nii.gz",
+        }
+
     def test_two_t1_are_refused(self, tmp_path: Path) -> None:
         """Nothing says which is meant."""
         _touch(tmp_path, "a_t1.nii.gz", "b_t1.nii.gz")

@@ -293,6 +293,16 @@ class TestRunFolder:
         with pytest.raises(InputError, match=r"label 4.*label 3"):
             open_source(replace(plan, label=4))
 
+    def test_another_brain_extractor_is_refused(self, quick, tmp_path, monkeypatch):
+        """HD-BET, installed since, would give the new patients other masks than the old ones."""
+        recipe = tiny_recipe("doses.input_volume=t1c_low", "doses.target_volume=t1c")
+        plan = RunPlan(recipe, tmp_path / "run", folders(tmp_path / "data", "a"), 2, (0,))
+        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: StrippedInput("built-in"))
+        open_source(plan)
+        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: StrippedInput("hd-bet"))
+        with pytest.raises(InputError, match=r"extractor hd-bet.*extractor built-in"):
+            open_source(plan)
+
 
 class TestReadPatient:
     """The two layouts."""
