@@ -232,12 +232,14 @@ def null_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
         "|-|-|-|-|-|-|-|",
     ]
     for name, row in summary.items():
-        low, high = row["rate_ci"]
+        interval = (
+            "[{:.2f};{:.2f}]".format(*(100 * bound for bound in row["rate_ci"])) if row["patients"] > 1 else "[–]"
+        )
         mimic = "–"
         if row["mimic_brightening"] is not None:
             mimic = f"{100 * row['mimic_brightening_t1c']:+.1f} -> {100 * row['mimic_brightening']:+.1f}"
         lines.append(
-            f"| {name} | {row['patients']} | {100 * row['rate']:.2f} [{100 * low:.2f};{100 * high:.2f}] "
+            f"| {name} | {row['patients']} | {100 * row['rate']:.2f} {interval} "
             f"| {100 * row['rate_t1c']:.2f} | {row['false_marks_t1c']:.2f} -> {row['false_marks']:.2f} "
             f"| {100 * row['median_absolute_change']:.1f} | {mimic} |"
         )

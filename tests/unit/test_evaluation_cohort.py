@@ -327,6 +327,7 @@ class TestNulls:
                   "mimic_brightening_t1c": 0.0}  # fmt: skip
         summary = null_summary({"T1-bright lesions": [record, record]})
         assert "1.00 [1.00;1.00]" in null_table(summary)
+        assert "| 1 | 1.00 [–] |" in null_table(null_summary({"one patient": [record]}))
         assert "+0.0 -> +5.0" in null_table(summary)
 
 
