@@ -38,7 +38,7 @@ def main(
     """Register each series to the T1c and draw both as one checkerboard; print what the gate sees of it."""
     fixed = _read(t1c)
     root = Path(__file__).resolve().parents[1]
-    mask = _mask(brain, fixed) if brain else choose_brain_extractor(Settings(), root).extract(fixed)
+    mask = _mask(brain, fixed) if brain else choose_brain_extractor(Settings(), root).extract(fixed).mask
     rows: list[tuple[str, sitk.Image]] = []
     for path in others:
         moving = _read(path)

@@ -60,7 +60,7 @@ def run_heads(
         image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # the atlas' axes
         truth = np.asarray(head.brain, dtype=bool)
         row = found.setdefault(str(head.contrast), {"network": [], "atlas": []})
-        row["network"].append(dice(sitk.GetArrayFromImage(extractor.extract(image)) > 0, truth))
+        row["network"].append(dice(sitk.GetArrayFromImage(extractor.extract(image).mask) > 0, truth))
         if with_atlas:
             row["atlas"].append(dice(sitk.GetArrayFromImage(atlas_mask(image)) > 0, truth))
         if report is not None:
@@ -100,7 +100,7 @@ def run_real_heads(
     found: dict[str, dict[str, Any]] = {}
     panels, axes = plt.subplots(len(heads), 3, figsize=(9, 3 * len(heads)), squeeze=False, facecolor="k")
     for row, (name, image, reference) in enumerate(heads):
-        mask = extractor.extract(image)
+        mask = extractor.extract(image).mask
         array = sitk.GetArrayFromImage(mask) > 0
         litres = float(array.sum() * np.prod(image.GetSpacing()) / 1e6)
         known = None if reference is None else dice(array, sitk.GetArrayFromImage(reference) > 0)

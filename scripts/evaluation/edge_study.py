@@ -61,18 +61,19 @@ def _one_head(seed: int, extractor: BuiltInExtractor) -> dict[str, dict[str, flo
     grid = make_grid("axial", (1.0, 1.0, 1.0), HEAD_BOX_MM, center_mm=HEAD_BOX_CENTER_MM).empty()
     head, before = render(scene, "t1c", grid), render(scene, "t1", grid)
     found = extractor.extract(head)
-    to_head = register_affine(load_atlas().t1, load_atlas().brain, sitk.Mask(head, found)).transform
-    used = widened(found, head, to_head, before, judge_alignment(head, found, before))
+    brain, possible = found.mask, found.mask if found.possible is None else found.possible
+    to_head = register_affine(load_atlas().t1, load_atlas().brain, sitk.Mask(head, brain)).transform
+    used = widened(possible, head, to_head, before, judge_alignment(head, brain, before))
     template = resample(load_atlas().brain, head, to_head.GetInverse(), "nearest")
-    masks = {"network": _array(found) > 0, "used": _array(used) > 0, "template": _array(template) > 0}
-    brain = _array(render_truth(scene, "brain", grid)) > 0
-    near = edge_of(brain)
+    masks = {"network": _array(brain) > 0, "used": _array(used) > 0, "template": _array(template) > 0}
+    truth = _array(render_truth(scene, "brain", grid)) > 0
+    near = edge_of(truth)
     tissues = {
         "enhancing": _array(render_truth(scene, "concentration", grid)) > _ENHANCING_MM,
         "lesion": _array(render_truth(scene, "labels", grid)) == Label.ENHANCING,
     }
     kept = {name: _kept(tissue & near, masks) for name, tissue in tissues.items()}
-    return kept | {"dice": {name: round(dice(mask, brain), 3) for name, mask in masks.items()}}
+    return kept | {"dice": {name: round(dice(mask, truth), 3) for name, mask in masks.items()}}
 
 
 def edge_of(brain: Mask, spacing_mm: float = 1.0) -> Mask:

@@ -88,9 +88,14 @@ def _canonical() -> tuple[Volume, Volume, Volume, Volume, Coordinates]:
     return halve(atlas.wm), halve(atlas.gm), distance, hull, coordinates(_ORIGIN_MNI, _CANONICAL, 2.0)
 
 
-def draw_contrast(rng: np.random.Generator) -> tuple[str, NDArray[np.float32]]:
-    """Name of a contrast and the grey value of every class (brain mean about 1)."""
-    name = str(rng.choice(("random", "t1", "t1c", "flair", "t2", "b0"), p=(0.26, 0.18, 0.18, 0.12, 0.12, 0.14)))
+#: What a head can look like, and how often where nobody chooses.
+CONTRASTS = {"random": 0.26, "t1": 0.18, "t1c": 0.18, "flair": 0.12, "t2": 0.12, "b0": 0.14}
+
+
+def draw_contrast(rng: np.random.Generator, wanted: str | None = None) -> tuple[str, NDArray[np.float32]]:
+    """Name of a contrast, the wanted one if there is one, and the grey value of every class (brain mean about 1)."""
+    drawn = str(rng.choice(list(CONTRASTS), p=list(CONTRASTS.values())))
+    name = drawn if wanted is None else wanted
     values = _random_values(rng) if name == "random" else _physics_values(rng, name)
     spread = np.exp(rng.normal(0, 0.12, len(values)))
     values = values * spread
@@ -150,8 +155,11 @@ def _brain_codes(rng: np.random.Generator, wm: Volume, gm: Volume) -> NDArray[np
     return np.asarray(np.where(csf > np.maximum(wm, gm), _CSF, codes), np.uint8)
 
 
-def simulate_head(seed: int) -> SimulatedHead:
-    """Simulate one head; the same seed gives the same bytes. About half a second."""
+def simulate_head(seed: int, contrast: str | None = None) -> SimulatedHead:
+    """Simulate one head, of the seed's contrast or of this one of `CONTRASTS`; the same seed gives the same bytes.
+
+    About half a second.
+    """
     rng = stream(seed, "head-2mm")
     wm, gm, distance, hull, at = _canonical()
     codes = build_outer(draw_head(rng), at, distance, hull)
@@ -161,7 +169,7 @@ def simulate_head(seed: int) -> SimulatedHead:
     sinus = (hull > -1) & (hull < rng.uniform(2, 7)) & (np.abs(at.x) < rng.uniform(2, 5))
     codes[sinus & ~brain & ((at.z > 30) | (at.y < -85))] = _SINUS
     _pathology(rng, at, distance, codes)
-    contrast, values = draw_contrast(rng)
+    contrast, values = draw_contrast(rng, contrast)
     texture = 1 + np.float32(rng.uniform(0, 0.12)) * smooth_noise(rng, at.shape, float(rng.uniform(2, 10)))
     image = values[codes] * texture
     warped, mask = _pose(rng, image, brain.astype(np.float32))

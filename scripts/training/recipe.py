@@ -116,6 +116,9 @@ class Recipe(_Part):
     folds: Annotated[int, Field(ge=1, le=5)] = 5
     fold: Annotated[int, Field(ge=0, le=4)] = 0
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    head_contrasts: tuple[Literal["random", "t1", "t1c", "flair", "t2", "b0"], ...] | None = Field(
+        default=None, min_length=1, description="of heads made on the fly, in turn; None: as the simulator draws them"
+    )
     seed: int = 0
 
     def only_inputs(self, roles: tuple[str, ...]) -> Recipe:

@@ -66,9 +66,13 @@ def open_source(plan: RunPlan, report: Report = _log.warning) -> Source:
     packed = packed_folder(plan)
     target = _target(plan.recipe.doses)
     if plan.data is None:
-        _claim(plan, packed, source="simulation", task=plan.recipe.task, seed=plan.recipe.seed, target=target)
-        make = partial(make_patient, task=plan.recipe.task, seed=plan.recipe.seed, target=target)
-        each = 4 if plan.recipe.task == "extract" else 25  # a head takes a second to make, a patient ten
+        recipe = plan.recipe
+        wanted = {} if recipe.head_contrasts is None else {"head_contrasts": ",".join(recipe.head_contrasts)}
+        _claim(plan, packed, source="simulation", task=recipe.task, seed=recipe.seed, target=target, **wanted)
+        make = partial(
+            make_patient, task=recipe.task, seed=recipe.seed, target=target, head_contrasts=recipe.head_contrasts
+        )
+        each = 4 if recipe.task == "extract" else 25  # a head takes a second to make, a patient ten
         return OnTheFly(make, packed, window=plan.simulate, steps_each=each)
     if (plan.data / "index.json").exists():
         _claim(plan, packed, source="cache", target=target)

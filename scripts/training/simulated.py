@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,15 @@ _FIELD_MM = 12.0
 _RIM_MM = 2.0
 
 
-def make_patient(number: int, path: Path, *, task: str = "enhance", seed: int = 0, target: str = "t1c_4") -> None:
+def make_patient(
+    number: int,
+    path: Path,
+    *,
+    task: str = "enhance",
+    seed: int = 0,
+    target: str = "t1c_4",
+    head_contrasts: Sequence[str] | None = None,
+) -> None:
     """Simulate patient number n of a training run and pack it.
 
     Parameters
@@ -42,10 +50,12 @@ def make_patient(number: int, path: Path, *, task: str = "enhance", seed: int = 
         Of the run: other runs see other patients.
     target : str
         ``t1c_k``, the dose that the network is to show.
+    head_contrasts : sequence of str, optional
+        Those of heads 0, 1, 2, ..., and again from the first on; by default each head draws its own.
     """
     simulated_seed = FIRST_SEED + 100_000 * seed + number
     if task == "extract":
-        _pack_head(simulated_seed, path)
+        _pack_head(simulated_seed, path, head_contrasts[number % len(head_contrasts)] if head_contrasts else None)
         return
     patient = simulate_patient(simulated_seed)
     volumes = {name: getattr(patient, name) for name in _INPUTS}
@@ -192,9 +202,9 @@ def pack_heads(folder: Path, packed: Path) -> None:
         pack(path, {"head": image.astype(np.float32)}, {"brain": brain > 0}, spacing_mm=2.0, identity=path.stem)
 
 
-def _pack_head(seed: int, path: Path) -> None:
+def _pack_head(seed: int, path: Path, contrast: str | None) -> None:
     from simulation.head import simulate_head
 
-    head = simulate_head(seed)
+    head = simulate_head(seed, contrast)
     brain = np.asarray(head.brain, bool)
     pack(path, {"head": head.image}, {"brain": brain}, spacing_mm=2.0, identity=path.stem)

@@ -20,6 +20,7 @@ from enhancement.archive.folder import FolderArchive
 from enhancement.dicom.derived import adc_series, enhanced_series
 from enhancement.dicom.diffusion import DiffusionSeries
 from enhancement.imaging.atlas import network_grid
+from enhancement.imaging.brain import FoundBrain
 from enhancement.imaging.native import seam_weight
 from enhancement.network.ensemble import Prediction
 from enhancement.network.manifest import InputChannel, OutputScale
@@ -65,11 +66,8 @@ class TrueBrain:
     def __init__(self, study: Simulated) -> None:
         self._mask = sitk.ReadImage(str(study.truth / "brain.nii.gz"))
 
-    def extract(self, head: sitk.Image) -> sitk.Image:
-        return sitk.Resample(self._mask, head, sitk.Transform(), sitk.sitkNearestNeighbor)
-
-    def is_tight(self, head: sitk.Image) -> bool:
-        return False
+    def extract(self, head: sitk.Image) -> FoundBrain:
+        return FoundBrain(sitk.Resample(self._mask, head, sitk.Transform(), sitk.sitkNearestNeighbor))
 
 
 def _lesion_shift_mm(study: Simulated, t1c: sitk.Image, t1c_pro: sitk.Image) -> float:

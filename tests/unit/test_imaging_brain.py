@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from enhancement.errors import SkullStripFailed
 from enhancement.imaging.brain import (
@@ -46,18 +47,40 @@ class TestBuiltIn:
     def test_mask_is_the_brain_on_the_series_grid(self) -> None:
         """Dice above 0.95, one piece, the bright spot in the neck left out."""
         image, truth = _head()
-        mask = BuiltInExtractor(_segment).extract(image)
+        mask = BuiltInExtractor(_segment).extract(image).mask
         found = sitk.GetArrayFromImage(mask) > 0
         assert mask.GetOrigin() == image.GetOrigin()
         assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.95
         assert not found[10:13, 30:34, 28:32].any()
         assert volume_ml(mask) == pytest.approx(truth.sum() * 0.027, rel=0.06)
 
+    def test_possible_brain_is_the_mask_and_more(self) -> None:
+        """Where the network says four tenths, within 6 mm, brain is possible; where it says two tenths, it is not."""
+        image, truth = _head()
+
+        def doubtful(head: np.ndarray) -> np.ndarray:
+            near = ndimage.binary_dilation(head > 0.6, iterations=3)
+            return np.where(head > 0.6, 1.0, np.where(near, 0.4, 0.2)).astype(np.float32)
+
+        found = BuiltInExtractor(doubtful).extract(image)
+        assert found.possible is not None
+        mask, possible = (sitk.GetArrayFromImage(part) > 0 for part in (found.mask, found.possible))
+        assert possible[mask].all()
+        far = ndimage.distance_transform_edt(~truth, sampling=3.0)
+        assert mask[truth].mean() > 0.99
+        assert far[mask].max() <= 3.0
+        assert 4.0 < far[possible].max() <= 9.0
+
+    def test_doubt_alone_is_no_brain(self) -> None:
+        """A brain that is nowhere more likely than not has not been found."""
+        with pytest.raises(SkullStripFailed, match=r"0\.8 to 2\.0 litres"):
+            BuiltInExtractor(lambda head: 0.4 * _segment(head)).extract(_head()[0])
+
     def test_a_head_on_its_side(self) -> None:
         """Turned until the network is sure."""
         image, truth = _head()
         image.SetDirection((0, 0, -1, 0, 1, 0, 1, 0, 0))
-        found = sitk.GetArrayFromImage(BuiltInExtractor(_upright_only).extract(image)) > 0
+        found = sitk.GetArrayFromImage(BuiltInExtractor(_upright_only).extract(image).mask) > 0
         assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.95
 
     def test_no_brain(self) -> None:
@@ -76,9 +99,9 @@ class TestStripped:
         stripped = sitk.GetImageFromArray(array)
         stripped.CopyInformation(image)
         assert looks_stripped(stripped)
-        np.testing.assert_array_equal(sitk.GetArrayFromImage(StrippedInput().extract(stripped)) > 0, truth)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(StrippedInput().extract(stripped).mask) > 0, truth)
         unasked = UnlessStripped(BuiltInExtractor(lambda head: np.zeros_like(head)))
-        np.testing.assert_array_equal(sitk.GetArrayFromImage(unasked.extract(stripped)) > 0, truth)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(unasked.extract(stripped).mask) > 0, truth)
 
     def test_a_head_is_not_stripped(self) -> None:
         """Air with noise, and a whole head."""

@@ -93,13 +93,12 @@ class TestWhoseMaskIsTight:
         stripped.SetSpacing([4.0] * 3)
         built_in = BuiltInExtractor(lambda array: array)
         native = NativeExtractor(lambda array, _spacing: array > 0)
-        assert built_in.is_tight(head)
-        assert UnlessStripped(built_in).is_tight(head)
-        assert not built_in.is_tight(stripped)
-        assert not UnlessStripped(built_in).is_tight(stripped)
-        assert not native.is_tight(head)
-        assert not UnlessStripped(native).is_tight(head)
-        assert not StrippedInput().is_tight(head)
+        for extractor in (built_in, UnlessStripped(built_in)):
+            assert extractor.extract(head).possible is not None
+            assert extractor.extract(stripped).possible is None
+        for extractor in (native, UnlessStripped(native)):
+            assert extractor.extract(head).possible is None
+        assert StrippedInput().extract(stripped).possible is None
 
 
 def _brain_sized() -> NDArray[np.bool_]:

@@ -132,7 +132,7 @@ def ball() -> sitk.Image:
 class TestLoadHdBet:
     def test_masks_on_the_series_own_grid(self, hd_bet_folder: Path, ball: sitk.Image) -> None:
         """Reoriented, resampled by nnU-Net, predicted by patches, and put back: Dice above 0.95."""
-        mask = NativeExtractor(load_hd_bet(hd_bet_folder, device="cpu")).extract(ball)
+        mask = NativeExtractor(load_hd_bet(hd_bet_folder, device="cpu")).extract(ball).mask
         found, truth = sitk.GetArrayFromImage(mask) > 0, sitk.GetArrayFromImage(ball) > 400
         assert mask.GetSize() == ball.GetSize()
         assert mask.GetDirection() == pytest.approx(ball.GetDirection())

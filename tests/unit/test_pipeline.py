@@ -6,7 +6,7 @@ import SimpleITK as sitk
 import torch
 
 from enhancement.errors import Cancelled, GateRefused
-from enhancement.imaging.brain import StrippedInput
+from enhancement.imaging.brain import FoundBrain, StrippedInput
 from enhancement.imaging.intensity import brain_statistics
 from enhancement.imaging.registration import resample
 from enhancement.network.ensemble import Ensemble
@@ -60,11 +60,9 @@ def result(images: StudyImages, ensemble: Ensemble) -> tuple[Enhancement, list[t
 class _Tight(StrippedInput):
     """One voxel (2.5 mm) short of the edge, as an extractor that says so."""
 
-    def extract(self, head: sitk.Image) -> sitk.Image:
-        return sitk.BinaryErode(super().extract(head), [1, 1, 1])
-
-    def is_tight(self, head: sitk.Image) -> bool:
-        return True
+    def extract(self, head: sitk.Image) -> FoundBrain:
+        tight = sitk.BinaryErode(super().extract(head).mask, [1, 1, 1])
+        return FoundBrain(tight, possible=tight)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +74,8 @@ def prepared(images: StudyImages, ensemble: Ensemble) -> NetworkInput:
 class TestTightMask:
     def test_is_widened_to_the_edge(self, images: StudyImages, prepared: NetworkInput) -> None:
         """More than half of what it was short of, and none of the zeros outside."""
-        whole = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c)) > 0
-        tight = sitk.GetArrayFromImage(_Tight().extract(images.t1c)) > 0
+        whole = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c).mask) > 0
+        tight = sitk.GetArrayFromImage(_Tight().extract(images.t1c).mask) > 0
         found = sitk.GetArrayFromImage(prepared.brain) > 0
         assert found[tight].all()
         assert (found & whole).sum() > tight.sum() + 0.5 * (whole & ~tight).sum()
@@ -96,7 +94,7 @@ class TestTightMask:
         self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
     ) -> None:
         """What is not zero is brain, whatever the template says."""
-        own = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c))
+        own = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c).mask)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(result[0].brain), own)
 
 

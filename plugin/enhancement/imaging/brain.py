@@ -32,34 +32,42 @@ _GOOD = 1.25  # a plausible volume that the network is sure of: no other positio
 _ATLAS_AXES = np.diag([-1.0, -1.0, 1.0])
 
 
+@dataclass(frozen=True)
+class FoundBrain:
+    """What an extractor makes of a head; both images are uint8, 1 inside, on the series' grid.
+
+    Attributes
+    ----------
+    mask : sitk.Image
+        The brain: all that is more likely brain than not.
+    possible : sitk.Image or None
+        The mask and what else may well be brain at its edge, for `brain_edge.widen`: what is left out there is never
+        enhanced. None where the mask is to be taken as it is.
+    """
+
+    mask: sitk.Image
+    possible: sitk.Image | None = None
+
+
 class BrainExtractor(Protocol):
     """Finds the brain in a head of any MR contrast."""
 
     @property
     def name(self) -> str: ...
 
-    def extract(self, head: sitk.Image) -> sitk.Image:
-        """Make the brain mask.
+    def extract(self, head: sitk.Image) -> FoundBrain:
+        """Find the brain.
 
         Parameters
         ----------
         head : sitk.Image, float32
             One series.
 
-        Returns
-        -------
-        sitk.Image, uint8
-            1 inside the brain, on the series' grid.
-
         Raises
         ------
         SkullStripFailed
             If no brain is found.
         """
-        ...
-
-    def is_tight(self, head: sitk.Image) -> bool:
-        """Whether the mask of this head ends short of the dura, so that `brain_edge.widen` is to follow."""
         ...
 
 
@@ -71,16 +79,16 @@ class BuiltInExtractor:
     ----------
     segment : callable
         The network; see `Segment`.
-    threshold : float
-        Probability from which a voxel is brain. Below a half: what is left out at the surface is never enhanced, and
-        on simulated heads 0.3 has the better Dice too.
+    threshold, possible_threshold : float
+        Probabilities from which a voxel is brain, and from which it may well be.
     """
 
     segment: Segment
-    threshold: float = 0.3
+    threshold: float = 0.5
+    possible_threshold: float = 0.3
     name: str = "built-in"
 
-    def extract(self, head: sitk.Image) -> sitk.Image:
+    def extract(self, head: sitk.Image) -> FoundBrain:
         """Try the head upright; where that gives no plausible brain, on its sides, on its face and tilted."""
         best, best_quality = None, 0.0
         for turn in _turns():
@@ -96,11 +104,10 @@ class BuiltInExtractor:
                 code="BRAIN_NOT_FOUND",
                 advice="Check that the series shows a whole head; install HD-BET where this one fails.",
             )
-        return _onto(best[0], best[1], head, self.threshold)
-
-    def is_tight(self, head: sitk.Image) -> bool:
-        """On every head with its skull on."""
-        return not looks_stripped(head)
+        probability, piece = best
+        mask = _onto(probability, one_piece(sitk.Mask(probability, piece) > self.threshold), head, self.threshold)
+        possible = mask | _onto(probability, piece, head, self.possible_threshold)
+        return FoundBrain(mask, None if looks_stripped(head) else possible)
 
     def _probability(self, head: sitk.Image, turn: NDArray[np.float64]) -> sitk.Image:
         grid = head_grid(head, turn)
@@ -111,14 +118,14 @@ class BuiltInExtractor:
 
     def _clean(self, probability: sitk.Image) -> tuple[sitk.Image | None, float]:
         """One solid piece, and how sure the network is of it (0 to 1, plus 0.5 for a plausible volume)."""
-        mask = one_piece(probability > self.threshold)
+        mask = one_piece(probability > self.possible_threshold)
         array = sitk.GetArrayViewFromImage(mask)
         voxels = int(array.sum())
-        if voxels == 0:
-            return None, 0.0
         p = sitk.GetArrayViewFromImage(probability)
+        if not (p[array > 0] > self.threshold).any():
+            return None, 0.0
         doubtful = float(np.minimum(p, 1 - p).sum())
-        stray = float(((p > self.threshold) & (array == 0)).sum())
+        stray = float(((p > self.possible_threshold) & (array == 0)).sum())
         certainty = max(0.0, 1.0 - (2.0 * doubtful + stray) / voxels)
         millilitres = voxels * GRID_SPACING_MM**3 / 1000.0
         plausible = _PLAUSIBLE_ML[0] <= millilitres <= _PLAUSIBLE_ML[1]
@@ -132,8 +139,8 @@ class NativeExtractor:
     segment: SegmentNative
     name: str = "hd-bet"
 
-    def extract(self, head: sitk.Image) -> sitk.Image:
-        """Reorient, segment, reorient back."""
+    def extract(self, head: sitk.Image) -> FoundBrain:
+        """Reorient, segment, reorient back; the mask is taken as it is."""
         upright = sitk.DICOMOrient(sitk.Cast(head, sitk.sitkFloat32), "RAS")
         spacing = upright.GetSpacing()
         found = self.segment(sitk.GetArrayFromImage(upright), (spacing[2], spacing[1], spacing[0]))
@@ -142,11 +149,7 @@ class NativeExtractor:
         back = sitk.Resample(one_piece(mask > 0), head, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
         if not sitk.GetArrayViewFromImage(back).any():
             raise SkullStripFailed("a brain was needed, found none", code="BRAIN_NOT_FOUND")
-        return back
-
-    def is_tight(self, head: sitk.Image) -> bool:
-        """HD-BET's mask is taken as it is."""
-        return False
+        return FoundBrain(back)
 
 
 @dataclass(frozen=True)
@@ -155,16 +158,12 @@ class StrippedInput:
 
     name: str = "none"
 
-    def extract(self, head: sitk.Image) -> sitk.Image:
-        """The one large piece of non-zero voxels, without holes."""
+    def extract(self, head: sitk.Image) -> FoundBrain:
+        """The one large piece of non-zero voxels, without holes; there is nothing outside it."""
         mask = one_piece(head > 0)
         if not sitk.GetArrayViewFromImage(mask).any():
             raise SkullStripFailed("a brain-extracted series was needed, found an empty one", code="BRAIN_EMPTY")
-        return mask
-
-    def is_tight(self, head: sitk.Image) -> bool:
-        """There is nothing outside it."""
-        return False
+        return FoundBrain(mask)
 
 
 @dataclass(frozen=True)
@@ -178,13 +177,9 @@ class UnlessStripped:
         """That of the extractor for heads."""
         return self.extractor.name
 
-    def extract(self, head: sitk.Image) -> sitk.Image:
+    def extract(self, head: sitk.Image) -> FoundBrain:
         """A network trained on heads would eat into a brain without one."""
         return (StrippedInput() if looks_stripped(head) else self.extractor).extract(head)
-
-    def is_tight(self, head: sitk.Image) -> bool:
-        """As the extractor for heads has it; never for a series that is brain-extracted already."""
-        return not looks_stripped(head) and self.extractor.is_tight(head)
 
 
 def looks_stripped(head: sitk.Image) -> bool:

@@ -157,7 +157,8 @@ def prepare(
     roles = [channel.role for channel in channels]
     _require(found, channels)
     watch.stage("finding the brain", 0.02)
-    brain = extractor.extract(images.t1c)
+    extracted = extractor.extract(images.t1c)
+    brain = extracted.mask
     registrations: dict[str, Registration] = {}
     others = [role for role in roles if role in found and role != "T1C"]
     for index, role in enumerate(others):
@@ -168,8 +169,8 @@ def prepare(
     registrations["ATLAS"] = _to_atlas(images.t1c, brain)
     to_t1c = registrations["ATLAS"].transform
     to_series = {role: compose(to_t1c, registrations[role].transform) for role in others} | {"T1C": to_t1c}
-    if extractor.is_tight(images.t1c):
-        brain = widened(brain, images.t1c, to_t1c, images.t1, registrations.get("T1"))
+    if extracted.possible is not None:
+        brain = widened(extracted.possible, images.t1c, to_t1c, images.t1, registrations.get("T1"))
     watch.stage("resampling", 0.32)
     grid = network_grid()
     brain_on_grid = sitk.Cast(resample(brain, grid, to_t1c, "linear") > 0.5, sitk.sitkUInt8)
