@@ -61,6 +61,15 @@ def test_heads_come_in_every_contrast():
         assert values[Outer.AIR] == 0
 
 
+def test_a_chosen_contrast():
+    """Another one than drawn is another head; the same one is the same head."""
+    own = simulate_head(7)
+    other = simulate_head(7, "flair" if own.contrast != "flair" else "t1")
+    assert other.contrast == ("flair" if own.contrast != "flair" else "t1")
+    assert simulate_head(7, own.contrast).image.tobytes() == own.image.tobytes()
+    assert not np.array_equal(other.image, own.image)
+
+
 def test_written_heads(tmp_path):
     ((_, path),) = list(write_heads(tmp_path, range(3, 4)))
     image, mask = np.load(path)

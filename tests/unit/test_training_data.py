@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enhancement.imaging.intensity import normalise as production
+from simulation.head import simulate_head
 from training.augmentation import bias_field, normalise, shift
 from training.patients import lesion_weight, open_packed
 from training.recipe import Augmentation
 from training.sampling import choose_window, draw
+from training.simulated import FIRST_SEED, make_patient
 from training.sources import OnTheFly, PackedFolder, split
 from training.switches import change
 from training.trainer import find_limits
@@ -191,6 +193,17 @@ class TestAugmentation:
 
 class TestSources:
     """Who is trained on, and where patients come from."""
+
+    def test_heads_take_the_chosen_contrasts_in_turn(self, tmp_path):
+        """Head 3 of two contrasts has the second."""
+        path = tmp_path / "000003.npy"
+        make_patient(3, path, task="extract", head_contrasts=("t1", "flair"))
+        head = simulate_head(FIRST_SEED + 3, "flair")
+        packed = open_packed(path)
+        inside = packed.read("brain", tuple(slice(0, n) for n in packed.shape_zyx)) > 0
+        found = packed.read("head", tuple(slice(0, n) for n in packed.shape_zyx))[inside]
+        wanted = head.image[head.brain] / head.image[head.brain].mean()
+        np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-3)
 
     def test_every_patient_is_held_out_by_one_fold(self, patients):
         """And no fold trains on what it holds out."""

@@ -87,7 +87,11 @@ class TestResume:
 
     @pytest.mark.parametrize(
         ("change_", "words"),
-        [("seed=1", "seed 1.*seed 0"), ("doses.target_volume=t1c_2", "target t1c_2.*target t1c_4")],
+        [
+            ("seed=1", "seed 1.*seed 0"),
+            ("doses.target_volume=t1c_2", "target t1c_2.*target t1c_4"),
+            ('head_contrasts=["t1","b0"]', "head_contrasts t1,b0.*head_contrasts None"),
+        ],
     )
     def test_simulated_patients_of_another_run_are_not_used(self, tmp_path, monkeypatch, change_, words):
         """Their files bear the same numbers; a run that was killed finds its own."""
