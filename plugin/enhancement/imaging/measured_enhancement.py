@@ -13,10 +13,13 @@ then has more false marks to dismiss. Two things tell them from lesions, on simu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from enhancement.imaging.local_alignment import aligned
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -59,7 +62,8 @@ def measured_enhancement(t1: Volume, t1c: Volume, brain: Mask) -> Measured:
 
     The T1 is carried to the T1c's scale by the median of the T1c in each of 64 quantile bins of the T1. So a difference
     of gain or of sequence is no enhancement, and T1-bright blood, fat and melanin aren't either; what varies slower
-    than 15 mm is no enhancement, but a receive field.
+    than 15 mm is no enhancement, but a receive field; nor is a border of tissue that lies elsewhere in the T1
+    (`local_alignment`).
 
     Parameters
     ----------
@@ -69,7 +73,8 @@ def measured_enhancement(t1: Volume, t1c: Volume, brain: Mask) -> Measured:
     brain : (z, y, x)
         At least some thousand voxels.
     """
-    values, before = t1c[brain].astype(np.float64), t1[brain].astype(np.float64)
+    values = t1c[brain].astype(np.float64)
+    before = aligned(t1, t1c, brain, partial(_expected, values=values))[brain].astype(np.float64)
     excess = np.zeros(t1c.shape, dtype=np.float32)
     excess[brain] = values - _expected(before, values)
     level = float(np.median(values))
