@@ -27,6 +27,7 @@ GRID_SPACING_MM = 2.0
 _SIZE = (112, 128, 112)  # x, y, z: the simulated heads of the training, so that air has the same share
 _ABOVE_MM = 8.0
 _UPPER_QUANTILE = 0.995  # as in training: what is 1 to the network
+_JUDGED = 0.3  # probability from which a voxel counts when a position of the head is judged
 _PLAUSIBLE_ML = (800.0, 2000.0)
 _GOOD = 1.25  # a plausible volume that the network is sure of: no other position needs to be tried
 _ATLAS_AXES = np.diag([-1.0, -1.0, 1.0])
@@ -85,7 +86,7 @@ class BuiltInExtractor:
 
     segment: Segment
     threshold: float = 0.5
-    possible_threshold: float = 0.3
+    possible_threshold: float = 0.1
     name: str = "built-in"
 
     def extract(self, head: sitk.Image) -> FoundBrain:
@@ -106,7 +107,8 @@ class BuiltInExtractor:
             )
         probability, piece = best
         mask = _onto(probability, one_piece(sitk.Mask(probability, piece) > self.threshold), head, self.threshold)
-        possible = mask | _onto(probability, piece, head, self.possible_threshold)
+        wide = one_piece(probability > self.possible_threshold)
+        possible = mask | _onto(probability, wide, head, self.possible_threshold)
         return FoundBrain(mask, None if looks_stripped(head) else possible)
 
     def _probability(self, head: sitk.Image, turn: NDArray[np.float64]) -> sitk.Image:
@@ -118,14 +120,14 @@ class BuiltInExtractor:
 
     def _clean(self, probability: sitk.Image) -> tuple[sitk.Image | None, float]:
         """One solid piece, and how sure the network is of it (0 to 1, plus 0.5 for a plausible volume)."""
-        mask = one_piece(probability > self.possible_threshold)
+        mask = one_piece(probability > _JUDGED)
         array = sitk.GetArrayViewFromImage(mask)
         voxels = int(array.sum())
         p = sitk.GetArrayViewFromImage(probability)
         if not (p[array > 0] > self.threshold).any():
             return None, 0.0
         doubtful = float(np.minimum(p, 1 - p).sum())
-        stray = float(((p > self.possible_threshold) & (array == 0)).sum())
+        stray = float(((p > _JUDGED) & (array == 0)).sum())
         certainty = max(0.0, 1.0 - (2.0 * doubtful + stray) / voxels)
         millilitres = voxels * GRID_SPACING_MM**3 / 1000.0
         plausible = _PLAUSIBLE_ML[0] <= millilitres <= _PLAUSIBLE_ML[1]
