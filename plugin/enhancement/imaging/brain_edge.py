@@ -30,8 +30,8 @@ def widen(
     """Add what the template calls brain within `reach_mm` of the mask, but no air, bone, marrow or scalp.
 
     On simulated heads the network's mask alone keeps fewer of the enhancing voxels within 3 mm of the brain's edge
-    than the template's does. On a real head (TCGA-FG-6692) what is possibly brain misses 4.2 % of a reference mask before
-    and 3.0 % after; without the T1, 8 % of the rim would be as bright as marrow before contrast, with it 1 %.
+    than the template's does. On a real head (TCGA-FG-6692) what is possibly brain misses 4.2 % of a reference mask
+    before and 3.0 % after; without the T1, 8 % of the rim would be as bright as marrow before contrast, with it 1 %.
 
     Parameters
     ----------
