@@ -22,20 +22,34 @@ Patients = Annotated[int, typer.Option(help="simulated patients", min=1)]
 Keep = Annotated[Path | None, typer.Option(help="folder to keep simulated patients in, 200 MB each")]
 Steps = Annotated[int, typer.Option(help="training steps of each point")]
 Data = Annotated[Path | None, typer.Option(help="simulator cache to train from")]
+#: As many patients as the paper read.
+TEST_SEEDS = "900000-900078"
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 PRO, BRAIN = WEIGHTS / "t1c-pro", WEIGHTS / "brain"
 
 
+def _seeds(text: str) -> str:
+    """A refusal by the command line of what is no list of test patients."""
+    from evaluation.cohort import seeds_of
+
+    try:
+        seeds_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
 @app.command()
-def cohort(output: Output, model: Model = PRO, cases: Annotated[int, typer.Option(help="patients")] = 79,
-           first_seed: Annotated[int, typer.Option(help="of the test patients; from 900000 on")] = 900_000,
+def cohort(output: Output, model: Model = PRO, seeds: Annotated[str, typer.Option(
+               help="of the patients, as 900000-900078,920000; one folder may hold the patients of several runs",
+               callback=_seeds)] = TEST_SEEDS,
            folds: Folds = 5, mirrorings: Mirrorings = 8,
            figures: Annotated[int, typer.Option(help="sheets of the first N patients")] = 10, keep: Keep = None,
            quick: Annotated[bool, typer.Option(help="read T1c and T1c-pro only")] = False) -> None:  # fmt: skip
     """Tables 4 and 5 of Bone 2022 on simulated patients; goes on where it was stopped."""
     from evaluation.studies import cohort_study
 
-    cohort_study(output, model, cases=cases, first_seed=first_seed, folds=folds, mirrorings=mirrorings,
+    cohort_study(output, model, seeds=seeds, folds=folds, mirrorings=mirrorings,
                  figures=figures, kept=keep, quick=quick, report=typer.echo)  # fmt: skip
 
 

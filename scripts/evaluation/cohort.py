@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.baselines import closed_form, smoothed
-from evaluation.cases import FIRST_TEST_SEED, Case, simulated_case
+from evaluation.cases import FIRST_DEVELOPMENT_SEED, Case, simulated_case
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.images import ImageResult, measure
 from evaluation.pairing import Lesion, Reading
@@ -19,8 +19,6 @@ from evaluation.reader import Detection, ReaderSettings
 from evaluation.regions import Volume
 
 Report = Callable[[str], None]
-#: Simulated patients of the paper's size: it read 79 test cases.
-PAPER_COHORT = 79
 IMAGES = ("T1c", "smoothed T1c", "closed form", "T1c-pro")
 #: What a quick run has the reader read; it saves half of the time.
 READ_QUICKLY = ("T1c", "T1c-pro")
@@ -39,6 +37,28 @@ def comparison_images(case: Case, enhanced: Volume, *, dose_factor: float) -> di
         ),
         "T1c-pro": enhanced,
     }
+
+
+def seeds_of(text: str) -> list[int]:
+    """Seeds written as numbers and ranges: "900000-900078,920000" are 80 patients.
+
+    Raises
+    ------
+    ValueError
+        If that can't be read, names a patient twice, or one that a training may draw.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        try:
+            seeds.extend(range(int(first), int(last if dash else first) + 1))
+        except ValueError:
+            raise ValueError(f'seeds are numbers and ranges, as in "900000-900078,920000"; found "{part}"') from None
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f'a cohort needs patients, each of them once; "{text}" has {len(seeds)} seeds')
+    if min(seeds) < FIRST_DEVELOPMENT_SEED:
+        raise ValueError(f"training may draw patients below {FIRST_DEVELOPMENT_SEED}; found {min(seeds)}")
+    return seeds
 
 
 def evaluate_case(
@@ -71,8 +91,7 @@ def run_cohort(
     enhancer: Enhancer,
     folder: Path,
     *,
-    cases: int = PAPER_COHORT,
-    first_seed: int = FIRST_TEST_SEED,
+    seeds: Sequence[int],
     make: Callable[[int], Case] = simulated_case,
     look: Callable[[Case, Enhanced], None] | None = None,
     report: Report | None = None,
@@ -85,8 +104,8 @@ def run_cohort(
     enhancer : Enhancer
     folder : Path
         Holds one record per case. A record of the same `identity` is not made again.
-    cases, first_seed : int
-        Patients `first_seed` to `first_seed + cases - 1`.
+    seeds : sequence of int
+        Of the patients.
     make : callable
         From a seed to a case.
     look : callable, optional
@@ -99,7 +118,7 @@ def run_cohort(
     folder.mkdir(parents=True, exist_ok=True)
     made_with = identity(enhancer, quick=quick)
     records = []
-    for seed in range(first_seed, first_seed + cases):
+    for seed in seeds:
         path = folder / f"{seed}.json"
         record = read_record(path, made_with)
         if record is None:

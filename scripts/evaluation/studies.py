@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from evaluation import ablation, brain_study, edge_study, ensemble_study, nulls, real, sheets, tables
 from evaluation.ablation import Study
 from evaluation.cases import Case, simulated_case
-from evaluation.cohort import MEASURES_VERSION, evaluate_case, readings, run_cohort, write_json
+from evaluation.cohort import MEASURES_VERSION, evaluate_case, readings, run_cohort, seeds_of, write_json
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.reader import ReaderSettings
 
@@ -39,8 +39,7 @@ def cohort_study(
     output: Path,
     model: Path,
     *,
-    cases: int,
-    first_seed: int,
+    seeds: str,
     folds: int,
     mirrorings: int,
     figures: int,
@@ -48,15 +47,16 @@ def cohort_study(
     quick: bool = False,
     report: Report,
 ) -> None:
-    """The paper's tables 4 and 5 on simulated patients."""
+    """The paper's tables 4 and 5 on simulated patients; `seeds` as `seeds_of` reads them."""
+    chosen = seeds_of(seeds)
     enhancer = Enhancer(model, folds=folds, mirrorings=mirrorings)
 
     def look(case: Case, enhanced: Enhanced) -> None:
-        if case.facts["seed"] < first_seed + figures:
+        if case.facts["seed"] in chosen[:figures]:
             sheets.sheet(case, enhanced.image, output / "sheets" / f"{case.name}.png")
 
     records = run_cohort(
-        enhancer, output / "cases", cases=cases, first_seed=first_seed, look=look, report=report, quick=quick,
+        enhancer, output / "cases", seeds=chosen, look=look, report=report, quick=quick,
         make=partial(simulated_case, folder=kept),
     )  # fmt: skip
     result = tables.summary(records) | {
@@ -64,7 +64,7 @@ def cohort_study(
         "digest": enhancer.model.digest,
         "predictions": enhancer.ensemble.predictions,
         "reader": asdict(ReaderSettings()),
-        "first_seed": first_seed,
+        "seeds": seeds,
     }
     write_json(output / "cohort.json", result)
     sheets.froc_figure(result["froc"], output / "froc.png", threshold=ReaderSettings().threshold)
@@ -72,7 +72,7 @@ def cohort_study(
     write_report(
         output,
         f"{enhancer.model.manifest.name} on {len(records)} simulated patients",
-        f"Seeds {first_seed} to {first_seed + cases - 1}, which no training draws. {enhancer.ensemble.predictions} "
+        f"Seeds {seeds}, which no training draws. {enhancer.ensemble.predictions} "
         f"predictions. Model digest {enhancer.model.digest[:12]}. Reference of fidelity: the noise-free T1c at "
         f"{enhancer.dose_factor:g} times the dose. {_METHOD}",
         ("Contrast, texture, fidelity: mean ± SD", tables.contrast_table(result)),

@@ -19,7 +19,7 @@ from evaluation import cases, cohort, ensemble_study, images, studies, tables
 from evaluation.ablation import FIRST_ABLATION_SEED
 from evaluation.brain_study import FIRST_HEAD_SEED
 from evaluation.cases import FIRST_DEVELOPMENT_SEED, FIRST_TEST_SEED, Case
-from evaluation.cohort import evaluate_case, identity, read_record, readings, run_cohort, values, write_json
+from evaluation.cohort import evaluate_case, identity, read_record, readings, run_cohort, seeds_of, values, write_json
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.ensemble_study import FIRST_ENSEMBLE_SEED, area_under_curve
 from evaluation.images import measure
@@ -130,7 +130,7 @@ class TestCohort:
 
         enhancer = Enhancer(model, folds=1, mirrorings=1)
         for _ in range(2):
-            records = run_cohort(enhancer, tmp_path, cases=2, first_seed=5, make=make)
+            records = run_cohort(enhancer, tmp_path, seeds=(5, 6), make=make)
         assert made == [5, 6]
         result = tables.summary(records)
         assert result["detection"]["T1c"][">=0 mm"]["lesions"] == 2
@@ -159,9 +159,29 @@ class TestCohort:
         low = replace(ReaderSettings(), threshold=images.FROC_REACH * ReaderSettings().threshold)
         assert all(settings == low and known is case.known for _, settings, known in read)
 
+    def test_seeds_are_numbers_and_ranges(self) -> None:
+        """In the order given; cohorts may be read together."""
+        assert seeds_of("900005,900000-900002,890000") == [900005, 900000, 900001, 900002, 890000]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("", 'numbers and ranges, as in "900000-900078,920000"; found ""'),
+            ("900000-", 'found "900000-"'),
+            ("900000 to 900003", 'found "900000 to 900003"'),
+            ("900003-900000", '"900003-900000" has 0 seeds'),
+            ("900000-900003,900002", "each of them once"),
+            ("0-5", "training may draw patients below 890000; found 0"),
+        ],
+    )
+    def test_what_is_no_cohort_is_refused(self, text: str, said: str) -> None:
+        """With what was found."""
+        with pytest.raises(ValueError, match=said):
+            seeds_of(text)
+
     def test_a_range_of_sizes_has_one_row(self, model: Path, tmp_path: Path) -> None:
         """From 10 mm on is one set, by whatever name."""
-        records = run_cohort(Enhancer(model, folds=1, mirrorings=1), tmp_path, cases=1, first_seed=5, make=make_case)
+        records = run_cohort(Enhancer(model, folds=1, mirrorings=1), tmp_path, seeds=(5,), make=make_case)
         text = tables.detection_table(tables.summary(records))
         assert [text.count(f"| {size} | T1c |") for size in (">=0 mm", "<3 mm", "5-10 mm")] == [1, 1, 1]
         assert text.count("10 mm | T1c |") == 2  # 5-10 mm and >=10 mm
@@ -183,7 +203,7 @@ class TestCohort:
     def test_a_quick_run_reads_two_images(self, model: Path, tmp_path: Path) -> None:
         """The others keep their contrast and fidelity; the detection table has no row of them and says so."""
         enhancer = Enhancer(model, folds=1, mirrorings=1)
-        records = run_cohort(enhancer, tmp_path, cases=1, first_seed=5, make=make_case, quick=True)
+        records = run_cohort(enhancer, tmp_path, seeds=(5,), make=make_case, quick=True)
         result = tables.summary(records)
         assert set(result["detection"]) == {"T1c", "T1c-pro"}
         *_, blank, note = tables.detection_table(result).splitlines()
@@ -220,8 +240,8 @@ class TestCohort:
     def test_a_full_run_does_not_take_a_quick_ones_records(self, model: Path, tmp_path: Path) -> None:
         """The detection table would lack its rows."""
         enhancer = Enhancer(model, folds=1, mirrorings=1)
-        run_cohort(enhancer, tmp_path, cases=1, first_seed=5, make=make_case, quick=True)
-        records = run_cohort(enhancer, tmp_path, cases=1, first_seed=5, make=make_case)
+        run_cohort(enhancer, tmp_path, seeds=(5,), make=make_case, quick=True)
+        records = run_cohort(enhancer, tmp_path, seeds=(5,), make=make_case)
         assert set(tables.summary(records)["detection"]) == set(cohort.IMAGES)
 
     def test_json_has_no_nan(self, tmp_path: Path) -> None:
