@@ -19,7 +19,7 @@ from simulation.physics import Agent, Sequence, Tissue, signal
 
 
 class Label(IntEnum):
-    """Codes of the truth map."""
+    """Codes of the truth map; the dura has none: it belongs to what lies around the brain."""
 
     NONE = 0
     NECROSIS = 1
@@ -28,7 +28,6 @@ class Label(IntEnum):
     VESSEL = 4
     NON_ENHANCING = 5
     T1_BRIGHT = 6
-    DURA = 7
     PLEXUS = 8
     WM_DISEASE = 9
     CAVITY = 10

@@ -19,8 +19,8 @@ from training.recipe import DISEASE, FOCAL
 #: Training seeds begin here; those below are left to test cohorts.
 FIRST_SEED = 1_000_000
 _INPUTS = ("t1", "flair", "adc", "t1c", "t1c_low")
-#: Labels of normal structures that take up agent.
-PHYSIOLOGICAL = (Label.VESSEL, Label.DURA, Label.PLEXUS)
+#: Labels of normal structures in the brain that take up agent.
+PHYSIOLOGICAL = (Label.VESSEL, Label.PLEXUS)
 _NO_UPTAKE = (Label.OEDEMA, Label.NON_ENHANCING, Label.T1_BRIGHT, Label.WM_DISEASE, Label.CAVITY)
 #: Receive fields are smoother than this; tissue that is averaged over it has no noise left.
 _FIELD_MM = 12.0
