@@ -46,6 +46,8 @@ PUBLISHED: Mapping[str, tuple[float, float, float, float]] = {
     "T1c + T1": (31.3, 87.1, 35.3, 94.2),
     "T1c only": (36.9, 137, 34.6, 93.8),
 }
+#: What a network has to beat.
+UNCHANGED = "the T1c itself"
 _KEPT = ("fidelity.l2", "fidelity.lesion_l2", "fidelity.psnr_volume", "fidelity.ssim_volume", "fidelity.psnr_brain")
 
 
@@ -97,8 +99,7 @@ def run_point(folder: Path, study: Study, switches: Sequence[str], cases: Sequen
         publish_run(plan, own / "model", version="0.0.0", metrics=None, notes=None)
         enhancer = Enhancer(own / "model", folds=1, mirrorings=1)
         rows = [measure_fidelity(case, enhancer) for case in cases]
-        means = {name: float(np.nanmean([row.get(name, np.nan) for row in rows])) for name in _KEPT}
-        record = {"identity": made_with, "fidelity": means}
+        record = {"identity": made_with, "fidelity": _means(rows)}
         write_json(result, record)
     return {name: float("nan") if value is None else float(value) for name, value in record["fidelity"].items()}
 
@@ -114,9 +115,19 @@ def point_identity(recipe: Recipe, study: Study, cases: Sequence[Case]) -> dict[
     return {"training": training, "cases": [case.name for case in cases], "measures": MEASURES_VERSION}
 
 
+def unchanged(study: Study, cases: Sequence[Case]) -> dict[str, float]:
+    """The same measures of the T1c itself."""
+    dose_factor = change(study.preset, list(study.switches)).doses.dose_factor
+    return _means([measure(case, case.t1c, dose_factor=dose_factor, read=False).flat() for case in cases])
+
+
 def measure_fidelity(case: Case, enhancer: Enhancer) -> dict[str, float]:
     """Fidelity of one case against the simulated higher dose."""
-    return measure(case, enhancer(case).image, dose_factor=enhancer.dose_factor).flat()
+    return measure(case, enhancer(case).image, dose_factor=enhancer.dose_factor, read=False).flat()
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.nanmean([row.get(name, np.nan) for row in rows])) for name in _KEPT}
 
 
 def held_out_cases(study: Study) -> list[Case]:
@@ -150,9 +161,9 @@ def with_patients(folder: Path, study: Study) -> Study:
 
 
 def run_inputs(folder: Path, study: Study, report: Callable[[str], None] | None = None) -> dict[str, dict[str, float]]:
-    """The input ablation."""
+    """The input ablation, and what the T1c itself has."""
     study, cases = with_patients(folder, study), held_out_cases(study)
-    rows = {}
+    rows = {UNCHANGED: unchanged(study, cases)}
     for name, roles in SUBSETS:
         point = folder / name.replace(" ", "-").replace("+", "and")
         rows[name] = run_point(point, study, [f"inputs={','.join(roles)}"], cases)

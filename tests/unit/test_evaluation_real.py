@@ -264,6 +264,13 @@ class TestAblation:
                 change(study.preset, study.switches).doses.target_volume
             }
 
+    def test_the_t1c_itself_is_what_has_to_be_beaten(self) -> None:
+        """One and a half brain SDs below the truth are a tenth of the unit scale, which has 15."""
+        case = make_case()
+        brighter = case.t1c + 1.5 * np.float32(case.t1c[case.brain].std())
+        found = ablation.unchanged(Study(), [replace(case, targets={**case.targets, 4.0: brighter})] * 2)
+        assert found["fidelity.psnr_brain"] == pytest.approx(20, abs=0.01)
+
     @pytest.mark.parametrize(("name", "roles"), SUBSETS)
     def test_each_subset_is_a_recipe(self, name: str, roles: tuple[str, ...]) -> None:
         """The training takes it as it stands."""
