@@ -17,6 +17,7 @@ from evaluation.images import ImageResult, measure
 from evaluation.pairing import Lesion, Reading
 from evaluation.reader import Detection, ReaderSettings
 from evaluation.regions import Volume
+from training.simulated import FIRST_SEED
 
 Report = Callable[[str], None]
 IMAGES = ("T1c", "smoothed T1c", "closed form", "T1c-pro")
@@ -56,8 +57,11 @@ def seeds_of(text: str) -> list[int]:
             raise ValueError(f'seeds are numbers and ranges, as in "900000-900078,920000"; found "{part}"') from None
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f'a cohort needs patients, each of them once; "{text}" has {len(seeds)} seeds')
-    if min(seeds) < FIRST_DEVELOPMENT_SEED:
-        raise ValueError(f"training may draw patients below {FIRST_DEVELOPMENT_SEED}; found {min(seeds)}")
+    drawn = [seed for seed in seeds if not FIRST_DEVELOPMENT_SEED <= seed < FIRST_SEED]
+    if drawn:
+        raise ValueError(
+            f"training may draw patients below {FIRST_DEVELOPMENT_SEED} and from {FIRST_SEED} on; found {drawn[0]}"
+        )
     return seeds
 
 

@@ -171,7 +171,8 @@ class TestCohort:
             ("900000 to 900003", 'found "900000 to 900003"'),
             ("900003-900000", '"900003-900000" has 0 seeds'),
             ("900000-900003,900002", "each of them once"),
-            ("0-5", "training may draw patients below 890000; found 0"),
+            ("0-5", "training may draw patients below 890000 and from 1000000 on; found 0"),
+            ("999999-1000001", "found 1000000"),
         ],
     )
     def test_what_is_no_cohort_is_refused(self, text: str, said: str) -> None:
