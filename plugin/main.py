@@ -55,7 +55,7 @@ def _serve_red(fault: str) -> None:
         output.SetHttpHeader("Content-Type", "application/json")
         try:
             output.SendHttpStatus(503, body.encode("ascii"))
-        except TypeError:  # Plugin 4.0 (enhancement/archive/generations.py, which may be what cannot be loaded)
+        except TypeError:  # Plugin 4.0 (enhancement/host/generations.py, which may be what cannot be loaded)
             output.SendHttpStatus(503, body, len(body))
 
     orthanc.LogError(f"enhancement: {fault}")
@@ -65,10 +65,10 @@ def _serve_red(fault: str) -> None:
 def _load() -> None:
     try:
         _extend_path()
-        from enhancement.archive.orthanc_plugin import OrthancHost
-        from enhancement.service.plugin import Plugin
+        from enhancement.host.orthanc import OrthancHost
+        from enhancement.shell import Shell
 
-        Plugin(OrthancHost(), root=_HERE.parent).register()
+        Shell(OrthancHost(), root=_HERE.parent).register()
     except Exception as error:  # fail open: Orthanc must come up whatever is broken here
         _serve_red(f"the plugin could not be loaded: {type(error).__name__}: {error}")
 

@@ -17,8 +17,8 @@ from matplotlib import pyplot as plt
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
 
-from enhancement.imaging.registration import Registration, register_rigid, resample  # noqa: E402
-from enhancement.pipeline import choose_brain_extractor  # noqa: E402
+from enhancement.imaging.registration.register import Registration, register_rigid, resample  # noqa: E402
+from enhancement.pipeline.enhance import choose_brain_extractor  # noqa: E402
 from enhancement.settings import Settings  # noqa: E402
 
 _TILE_MM = 20.0

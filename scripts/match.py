@@ -13,10 +13,10 @@ from rich.table import Table
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
 
-from enhancement.dicom.default_rules import as_settings  # noqa: E402
-from enhancement.dicom.files import read_studies  # noqa: E402
-from enhancement.dicom.matching import match  # noqa: E402
-from enhancement.dicom.report import StudyMatch  # noqa: E402
+from enhancement.dicom.matching.default_rules import as_settings  # noqa: E402
+from enhancement.dicom.matching.match import match  # noqa: E402
+from enhancement.dicom.matching.report import StudyMatch  # noqa: E402
+from enhancement.dicom.reading.files import read_studies  # noqa: E402
 from enhancement.errors import EnhancementError  # noqa: E402
 from enhancement.settings import SECTION, MatchingSettings, parse_settings  # noqa: E402
 

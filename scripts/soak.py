@@ -5,7 +5,7 @@
     .venv/bin/python scripts/soak.py start --rounds 10
     .venv/bin/python scripts/soak.py day --studies 300
 
-The method is stood in for (tests/orthanc/light), so that the service is what is worn. Each prints its figures as JSON
+The method is stood in for (tests/server/light), so that the service is what is worn. Each prints its figures as JSON
 and ends with 1 if anything is lost, doubled or wrong.
 """
 
@@ -26,12 +26,13 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "plugin"), str(ROOT / "tests")]
 
-# ruff: noqa: E402, TID251 -- tests/orthanc, on the path by the line above, is not Orthanc's own module
+# ruff: noqa: E402, TID251 -- tests/server, on the path by the line above, is not Orthanc's own module
 from orthanc import experiments
-from orthanc.conftest import small_study
-from orthanc.kills import PATIENT_QUEUE, kill_again_and_again
-from orthanc.server import Orthanc, light_model, storage_folder
-from orthanc.shared_postgres import shared_orthancs
+
+from server.conftest import small_study
+from server.kills import PATIENT_QUEUE, kill_again_and_again
+from server.server import Orthanc, light_model, storage_folder
+from server.shared_postgres import shared_orthancs
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
 console = Console(stderr=True)

@@ -85,8 +85,8 @@ def _peak_mb() -> int:
 
 def _read(study: Path, changes: Sequence[str]) -> Prepared:
     from enhancement.archive.folder import FolderArchive
-    from enhancement.pipeline import StudyInput, read_study
-    from enhancement.service.fingerprint import INPUT_ROLES
+    from enhancement.pipeline.enhance import StudyInput, read_study
+    from enhancement.pipeline.fingerprint import INPUT_ROLES
 
     settings, _ = settings_for(None, changes, brain_extracted=False)
 

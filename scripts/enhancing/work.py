@@ -10,12 +10,12 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from enhancement.archive.folder import FolderArchive
-from enhancement.dicom.derived import adc_series, enhanced_series
-from enhancement.dicom.provenance import Provenance
+from enhancement.dicom.writing.derived import adc_series, enhanced_series
+from enhancement.dicom.writing.provenance import Provenance
 from enhancement.errors import InputError
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import load_model
-from enhancement.pipeline import (
+from enhancement.pipeline.enhance import (
     BrainExtractor,
     Enhancement,
     StudyImages,
@@ -23,7 +23,7 @@ from enhancement.pipeline import (
     enhance,
     read_study,
 )
-from enhancement.service.fingerprint import settings_that_matter
+from enhancement.pipeline.fingerprint import settings_that_matter
 from enhancement.settings import Settings
 
 Progress = Callable[[str, float], None]

@@ -15,8 +15,8 @@ matplotlib.use("Agg")  # no display on a server
 from matplotlib import pyplot as plt
 
 from enhancement.imaging.atlas import load_atlas
-from enhancement.imaging.brain import BuiltInExtractor
-from enhancement.imaging.registration import register_affine, resample
+from enhancement.imaging.brain.extraction import BuiltInExtractor
+from enhancement.imaging.registration.register import register_affine, resample
 from enhancement.network.brain_extractor import load_brain_network
 from evaluation.cases import FIRST_TEST_SEED
 from simulation.head import simulate_head

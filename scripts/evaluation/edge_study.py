@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from enhancement.imaging.atlas import load_atlas
-from enhancement.imaging.brain import BuiltInExtractor
+from enhancement.imaging.brain.extraction import BuiltInExtractor
 from enhancement.imaging.preparation import widened
-from enhancement.imaging.registration import judge_alignment, register_affine, resample
+from enhancement.imaging.registration.register import judge_alignment, register_affine, resample
 from enhancement.network.brain_extractor import load_brain_network
 from evaluation.brain_study import FIRST_HEAD_SEED, dice
 from simulation.grids import make_grid

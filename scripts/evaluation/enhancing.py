@@ -20,7 +20,7 @@ from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.intensity import BrainStatistics, normalise
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import Model, load_model
-from enhancement.pipeline import in_t1c_numbers
+from enhancement.pipeline.enhance import in_t1c_numbers
 from evaluation.cases import Case
 from evaluation.regions import Mask, Volume
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from enhancement.imaging.atlas import to_image
+from enhancement.imaging.gate.checks import Check, check_input
 from enhancement.imaging.intensity import brain_statistics
 from enhancement.imaging.preparation import NetworkInput
-from enhancement.imaging.quality import Check, check_input
-from enhancement.imaging.registration import judge_alignment
+from enhancement.imaging.registration.register import judge_alignment
 from enhancement.settings import GateSettings
 from simulation import cache
 from simulation.patient import simulate_patient

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from enhancement.imaging.atlas import load_atlas
-from enhancement.imaging.native import to_native
+from enhancement.imaging.native_grid import to_native_grid
 from enhancement.imaging.preparation import antialiased
-from enhancement.imaging.registration import resample
+from enhancement.imaging.registration.register import resample
 
 METHODS = ("resampled", "residual", "detail")
 _SIZE = (240, 240, 50)
@@ -97,7 +97,7 @@ def measure(phantom: Phantom, *, noise: float, seed: int = 0) -> dict[str, dict[
     brain = _image(phantom.brain.astype(np.uint8), phantom.grid)
     made = {"t1c": t1c}
     for method in METHODS:
-        native = to_native(prediction, seen, brain, images["t1c"], sitk.Transform(), method=method)
+        native = to_native_grid(prediction, seen, brain, images["t1c"], sitk.Transform(), method=method)
         made[method] = sitk.GetArrayFromImage(native)
     return {name: _figures(array, phantom, noise) for name, array in made.items()}
 

@@ -18,12 +18,12 @@ from scipy import ndimage
 
 from enhancement.archive.folder import FolderArchive
 from enhancement.imaging.atlas import load_atlas
-from enhancement.imaging.brain import BuiltInExtractor, UnlessStripped
-from enhancement.imaging.registration import compose, resample
+from enhancement.imaging.brain.extraction import BuiltInExtractor, UnlessStripped
+from enhancement.imaging.registration.register import compose, resample
 from enhancement.network.brain_extractor import load_brain_network
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import load_model
-from enhancement.pipeline import Enhancement, StudyImages, enhance, read_study
+from enhancement.pipeline.enhance import Enhancement, StudyImages, enhance, read_study
 from enhancement.settings import Settings
 from evaluation.cases import Case
 from evaluation.enhancing import Enhanced

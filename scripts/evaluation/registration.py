@@ -11,8 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from enhancement.imaging.registration import Registration, compose, register_rigid
-from enhancement.imaging.similarity import mask_points
+from enhancement.imaging.registration.register import Registration, compose, register_rigid
+from enhancement.imaging.registration.similarity import mask_points
 from simulation.grids import Grid, Plane, make_grid
 from simulation.scene import Scene, render, render_truth, simulate_study_scene
 

@@ -203,7 +203,7 @@ def read_head(path: Path) -> sitk.Image:
     """A head from a volume file, or from a folder with one DICOM series."""
     if path.is_dir():
         from enhancement.archive.folder import FolderArchive
-        from enhancement.dicom.series import read_series
+        from enhancement.dicom.reading.series import read_series
 
         archive = FolderArchive(path)
         return read_series(archive.instances("", str(archive.headers("")[0].SeriesInstanceUID))).image

@@ -20,8 +20,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from enhancement.dicom.identity import digest_uid
-from enhancement.dicom.plane import planes
-from enhancement.dicom.source_header import decimal
+from enhancement.dicom.writing.plane import planes
+from enhancement.dicom.writing.source_header import decimal
 from simulation.vendors import MAKERS, PROTOCOL, THICK_SLICES_MM, Maker, Vendor, contrast_of
 
 LARGEST_STORED = 4095

@@ -17,17 +17,17 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from enhancement.archive.folder import FolderArchive
-from enhancement.dicom.headers import text
-from enhancement.dicom.series import read_series
+from enhancement.dicom.reading.headers import text
+from enhancement.dicom.reading.series import read_series
 from enhancement.errors import EnhancementError, InputError, UnreadablePixels
 from enhancement.imaging.atlas import network_grid
 from enhancement.imaging.bias_field import estimate_bias_field
-from enhancement.imaging.brain import BrainExtractor
+from enhancement.imaging.brain.extraction import BrainExtractor
+from enhancement.imaging.gate.checks import check_input, enforce
 from enhancement.imaging.preparation import antialiased, field_of_view
-from enhancement.imaging.quality import check_input, enforce
-from enhancement.imaging.registration import compose, register_rigid, resample
+from enhancement.imaging.registration.register import compose, register_rigid, resample
 from enhancement.network.manifest import InputChannel
-from enhancement.pipeline import NetworkInput, StudyImages, prepare, read_study
+from enhancement.pipeline.enhance import NetworkInput, StudyImages, prepare, read_study
 from enhancement.settings import Settings
 from training.patients import ENHANCING, REAL_STUDY, open_packed, pack, packed_files
 from training.volume_names import find_volumes

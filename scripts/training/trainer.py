@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from enhancement.network.architectures.residual_unet import ResidualUNet, initialise
 from enhancement.network.ensemble import choose_device, has_bfloat16
-from enhancement.network.residual_unet import ResidualUNet, initialise
 from training import checkpoints
 from training.checkpoints import Checkpoint
 from training.losses import compute_loss

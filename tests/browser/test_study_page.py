@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from orthanc.conftest import make_study, models, orthanc_binary, start_orthanc  # noqa: F401
-from orthanc.server import PASSWORD, USER, Orthanc, storage_folder
+from server.conftest import make_study, models, orthanc_binary, start_orthanc  # noqa: F401
+from server.server import PASSWORD, USER, Orthanc, storage_folder
 from unit.phantom import PhantomStudy
 
 pytestmark = [pytest.mark.browser, pytest.mark.orthanc]

@@ -13,10 +13,10 @@ import SimpleITK as sitk
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from enhancement.dicom.derived import adc_series, encode, enhanced_series
-from enhancement.dicom.diffusion import DiffusionSeries, read_diffusion
-from enhancement.dicom.provenance import CODING_SCHEME, Provenance
-from enhancement.dicom.series import SeriesVolume, read_series
+from enhancement.dicom.reading.diffusion import DiffusionSeries, read_diffusion
+from enhancement.dicom.reading.series import SeriesVolume, read_series
+from enhancement.dicom.writing.derived import adc_series, encode, enhanced_series
+from enhancement.dicom.writing.provenance import CODING_SCHEME, Provenance
 from unit import phantom
 
 MODEL_DIGEST = "0123456789abcdef" * 4

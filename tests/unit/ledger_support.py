@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from enhancement.service.ledger import Ledger
-from enhancement.service.states import JobRow, State
+from enhancement.ledger.ledger import Ledger
+from enhancement.ledger.states import JobRow, State
 from enhancement.settings import LedgerSettings, QueueSettings
 
 RECIPE = "t1c-pro"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugin"))
 
-from enhancement.service.leases import Hold
-from enhancement.service.ledger import Ledger
-from enhancement.service.states import State
+from enhancement.ledger.leases import Hold
+from enhancement.ledger.ledger import Ledger
+from enhancement.ledger.states import State
 from enhancement.settings import LedgerSettings, QueueSettings
 
 WORK_S = 0.02

@@ -4,8 +4,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from enhancement.imaging.atlas import load_atlas
-from enhancement.imaging.registration import resample
-from enhancement.pipeline import StudyImages
+from enhancement.imaging.registration.register import resample
+from enhancement.pipeline.enhance import StudyImages
 
 
 def template_images() -> StudyImages:

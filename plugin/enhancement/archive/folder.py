@@ -10,8 +10,8 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from enhancement.archive.base import PublishedSeries
-from enhancement.dicom.files import read_header, read_instance
-from enhancement.dicom.headers import text
+from enhancement.dicom.reading.files import read_header, read_instance
+from enhancement.dicom.reading.headers import text
 from enhancement.errors import ArchiveError
 
 

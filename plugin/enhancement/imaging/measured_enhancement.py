@@ -85,7 +85,7 @@ def measured_enhancement(t1: Volume, t1c: Volume, brain: Mask) -> Measured:
     return Measured(smooth, below, _spread(smooth[brain]), _spread(excess[brain]), level)
 
 
-def bounded(
+def limit_to_measured(
     prediction: Volume,
     t1c: Volume,
     measured: Measured,

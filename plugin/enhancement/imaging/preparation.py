@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from enhancement.errors import MissingRole
 from enhancement.imaging.atlas import load_atlas, network_grid
 from enhancement.imaging.bias_field import estimate_bias_field
-from enhancement.imaging.brain import BrainExtractor
-from enhancement.imaging.brain_edge import widen
+from enhancement.imaging.brain.edge import widen
+from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.intensity import BrainStatistics, normalise
-from enhancement.imaging.registration import Registration, compose, register_affine, register_rigid, resample
+from enhancement.imaging.registration.register import Registration, compose, register_affine, register_rigid, resample
 
 Progress = Callable[[str, float], None]
 _FINE_MM = 0.75

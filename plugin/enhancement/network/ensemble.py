@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from enhancement.errors import OutOfMemory, WeightsMismatch
-from enhancement.network.residual_unet import ResidualUNet
+from enhancement.network.architectures.residual_unet import ResidualUNet
 from enhancement.network.weights import Model
 
 Progress = Callable[[str, float], None]

@@ -38,7 +38,7 @@ class InputChannel(_Part):
 
 
 class Bound(_Part):
-    """What of a prediction is shown; the arguments of `imaging.measured_enhancement.bounded`."""
+    """What of a prediction is shown; the arguments of `imaging.measured_enhancement.limit_to_measured`."""
 
     gain: Annotated[float, Field(gt=0)]
     noise_sds: Annotated[float, Field(ge=0)]

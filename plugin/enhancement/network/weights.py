@@ -16,8 +16,8 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from enhancement.errors import WeightsMismatch, WeightsMissing
+from enhancement.network.architectures.residual_unet import ResidualUNet
 from enhancement.network.manifest import MANIFEST, Fold, Manifest
-from enhancement.network.residual_unet import ResidualUNet
 
 
 @dataclass(frozen=True)

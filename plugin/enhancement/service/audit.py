@@ -9,7 +9,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from enhancement.archive.orthanc_rest import OrthancArchive
+from enhancement.archive.orthanc import OrthancArchive
 from enhancement.errors import ArchiveError
 
 # Free of the numbers that other plugins use; orthanc.json names it "enhancement-audit".

@@ -19,11 +19,11 @@ import structlog
 from sqlalchemy import exc, insert, or_, select, update
 from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
-from enhancement.archive.orthanc_rest import OrthancArchive
+from enhancement.archive.orthanc import OrthancArchive
 from enhancement.errors import ArchiveError
-from enhancement.service.database import Database
-from enhancement.service.scheduling import CLOCK_SLACK_S
-from enhancement.service.schema import deliveries
+from enhancement.ledger.database import Database
+from enhancement.ledger.scheduling import CLOCK_SLACK_S
+from enhancement.ledger.schema import deliveries
 from enhancement.settings import DeliverySettings
 
 log = structlog.get_logger("enhancement.deliveries")

@@ -16,17 +16,17 @@ from typing import Any, Protocol
 import structlog
 from pydicom.dataset import Dataset
 
-from enhancement.archive.orthanc_rest import OrthancArchive
+from enhancement.archive.orthanc import OrthancArchive
 from enhancement.dicom.identity import ResultIdentity
-from enhancement.dicom.matching import match
-from enhancement.dicom.provenance import SOFTWARE
-from enhancement.dicom.report import StudyMatch
+from enhancement.dicom.matching.match import match
+from enhancement.dicom.matching.report import StudyMatch
+from enhancement.dicom.writing.provenance import SOFTWARE
 from enhancement.errors import ArchiveError, EnhancementError, InputError, LedgerError, MissingRole, ModelError
-from enhancement.service.engine import Engine
-from enhancement.service.fingerprint import INPUT_ROLES, fingerprint, settings_that_matter
-from enhancement.service.ledger import Ledger
+from enhancement.ledger.ledger import Ledger
+from enhancement.ledger.states import Arrival, Code, JobRow, Priority, State
+from enhancement.pipeline.fingerprint import INPUT_ROLES, fingerprint, settings_that_matter
+from enhancement.service.models import Models
 from enhancement.service.reconcile import ORIGIN
-from enhancement.service.states import Arrival, Code, JobRow, Priority, State
 from enhancement.settings import Role, Settings
 
 log = structlog.get_logger("enhancement.intake")
@@ -75,7 +75,7 @@ class Intake:
         self,
         ledger: Ledger,
         archive: OrthancArchive,
-        engine: Engine,
+        engine: Models,
         settings: Settings,
         arrivals: Arrivals,
     ) -> None:

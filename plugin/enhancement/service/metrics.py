@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 import psutil
 
+from enhancement.ledger.ledger import Ledger
+from enhancement.ledger.states import State
 from enhancement.service.health import Health, Light
-from enhancement.service.ledger import Ledger
-from enhancement.service.states import State
 
 Gauge = Callable[[str, float], None]
 

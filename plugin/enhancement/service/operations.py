@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from enhancement import __version__
-from enhancement.archive.orthanc_rest import OrthancArchive
+from enhancement.archive.orthanc import OrthancArchive
 from enhancement.errors import ArchiveError, EnhancementError, InputError, ModelError
+from enhancement.ledger.ledger import Ledger
+from enhancement.ledger.states import IncompleteStudy, JobRow, Priority, State
 from enhancement.service import recall
 from enhancement.service.deliveries import Deliveries
-from enhancement.service.engine import Engine
+from enhancement.service.follow_up import Results
 from enhancement.service.health import Health
 from enhancement.service.intake import Intake
-from enhancement.service.ledger import Ledger
-from enhancement.service.results import Results
-from enhancement.service.states import IncompleteStudy, JobRow, Priority, State
+from enhancement.service.models import Models
 from enhancement.service.worker import Worker
 from enhancement.settings import Settings
 
@@ -50,7 +50,7 @@ class Operations:
         archive: OrthancArchive,
         lookup: Lookup,
         intake: Intake,
-        engine: Engine,
+        engine: Models,
         workers: Sequence[Worker],
         results: Results,
         deliveries: Deliveries,

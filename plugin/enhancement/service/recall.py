@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 from pydicom.dataset import Dataset
 
-from enhancement.archive.orthanc_rest import OrthancArchive
-from enhancement.dicom.provenance import SOFTWARE, model_device_uid
+from enhancement.archive.orthanc import OrthancArchive
+from enhancement.dicom.writing.provenance import SOFTWARE, model_device_uid
 from enhancement.errors import ArchiveError, InputError
 from enhancement.service import audit
 

@@ -19,8 +19,8 @@ from typing import Protocol
 
 import structlog
 
-from enhancement.service.ledger import Ledger
-from enhancement.service.states import Priority, State
+from enhancement.ledger.ledger import Ledger
+from enhancement.ledger.states import Priority, State
 
 log = structlog.get_logger("enhancement.ledger")
 

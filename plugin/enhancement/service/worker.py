@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from enhancement.archive.orthanc_rest import OrthancArchive
+from enhancement.archive.orthanc import OrthancArchive
 from enhancement.errors import (
     ArchiveError,
     Cancelled,
@@ -26,13 +26,13 @@ from enhancement.errors import (
     WeightsMismatch,
     WeightsMissing,
 )
-from enhancement.service.engine import Engine
+from enhancement.host.base import THREAD_NAME
+from enhancement.ledger.leases import Hold
+from enhancement.ledger.ledger import Ledger
+from enhancement.ledger.states import JobRow, State
+from enhancement.service.executors.in_process import Outcome, check_room, process
 from enhancement.service.health import Health, Light
-from enhancement.service.leases import Hold
-from enhancement.service.ledger import Ledger
-from enhancement.service.plugin import THREAD_NAME
-from enhancement.service.processing import Outcome, check_room, process
-from enhancement.service.states import JobRow, State
+from enhancement.service.models import Models
 from enhancement.settings import Settings
 
 log = structlog.get_logger("enhancement.worker")
@@ -76,7 +76,7 @@ class Worker:
         *,
         ledger: Ledger,
         archive: OrthancArchive,
-        engine: Engine,
+        engine: Models,
         settings: Settings,
         health: Health,
         stop: threading.Event,

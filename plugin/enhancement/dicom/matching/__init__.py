@@ -1,0 +1,1 @@
+"""Which series of a study plays which role, and why."""

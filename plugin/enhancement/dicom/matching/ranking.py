@@ -1,0 +1,138 @@
+"""Which of several series for one role is taken, by stated criteria, and why the others are not.
+
+In order: readable as a whole volume; for T1 gradient echo over spin echo (what the network was made for);
+original over derived; 3D over 2D; covers the head; thinner slices; larger coverage; finer in plane; corrected
+by the scanner for distortion, for its coils; acquired later, as a repeat replaces what it repeats. What is
+equal in all of these is ambiguous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from enhancement.dicom.matching.candidates import Candidate
+from enhancement.settings import Role
+
+# An adult brain is about 130 mm high; less is a slab. More than this adds neck, not brain.
+_HEAD_MM = 120.0
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """`score` is higher for the better series; differences up to `tolerance` count as equal."""
+
+    name: str
+    score: Callable[[Candidate], float]
+    tolerance: float = 0.0
+
+
+def _original(candidate: Candidate) -> float:
+    kinds = candidate.facts.image_type
+    return 0.0 if kinds[:1] == ("DERIVED",) or "SECONDARY" in kinds[:2] else 1.0
+
+
+def _gradient_echo(candidate: Candidate) -> float:
+    sequence = candidate.facts.values("ScanningSequence")
+    return 1.0 if "GR" in sequence or not sequence else 0.0
+
+
+def _three_d(candidate: Candidate) -> float:
+    kind = candidate.facts.values("MRAcquisitionType")
+    if kind:
+        return 1.0 if kind[0].upper() == "3D" else 0.0
+    return 1.0 if candidate.stack and candidate.stack.spacing_mm[2] <= 2.0 else 0.0
+
+
+def _slice_mm(candidate: Candidate) -> float:
+    return -candidate.stack.spacing_mm[2] if candidate.stack else -1e3
+
+
+def _pixel_mm(candidate: Candidate) -> float:
+    return -max(candidate.stack.spacing_mm[:2]) if candidate.stack else -1e3
+
+
+def _without_agent(candidate: Candidate) -> float:
+    return 0.0 if candidate.facts.contrast == "YES" else 1.0
+
+
+def _plain_diffusion(candidate: Candidate) -> float:
+    """Fewer directions first: a clinical trace series over a tensor series of other geometry."""
+    return 1.0 if "TRACEW" in candidate.facts.image_type else 0.0
+
+
+def _clinical_b(candidate: Candidate) -> float:
+    """Closeness of the highest b-value to 1000, where the ADC of brain is mono-exponential."""
+    highest = max(candidate.facts.b_values, default=0.0)
+    return -abs(highest - 1000.0)
+
+
+def _undistorted(candidate: Candidate) -> float:
+    """Siemens stores a series with and without distortion correction, at the same time."""
+    kinds = candidate.facts.image_type
+    return 1.0 if "DIS3D" in kinds else 0.5 if "DIS2D" in kinds else 0.0
+
+
+def _normalised(candidate: Candidate) -> float:
+    """Corrected for the receive coils by the scanner (Siemens NORM, GE PURE)."""
+    corrected = "NORM" in candidate.facts.image_type or candidate.facts.series_description.startswith(("PU:", "SCIC:"))
+    return 1.0 if corrected else 0.0
+
+
+_READABLE = Criterion("readable", lambda candidate: float(candidate.usable))
+_COMMON = (
+    Criterion("original rather than derived", _original),
+    Criterion("3D rather than 2D", _three_d),
+    Criterion("covering the head", lambda candidate: min(candidate.coverage_mm, _HEAD_MM), 10.0),
+    Criterion("thinner slices", _slice_mm, 0.05),
+    Criterion("larger coverage", lambda candidate: candidate.coverage_mm, 2.0),
+    Criterion("finer pixels", _pixel_mm, 0.02),
+)
+_LATER = Criterion(
+    "later repeat", lambda candidate: -1.0 if candidate.facts.acquired_s is None else candidate.facts.acquired_s
+)
+_CORRECTED = (
+    Criterion("corrected for distortion", _undistorted),
+    Criterion("corrected for the coils", _normalised),
+)
+_OF_T1 = (_READABLE, Criterion("gradient echo", _gradient_echo), *_COMMON, *_CORRECTED, _LATER)
+_OF_OTHERS = (_READABLE, Criterion("without contrast agent", _without_agent), *_COMMON, *_CORRECTED, _LATER)
+_OF_DWI = (
+    _READABLE,
+    Criterion("b-value near 1000", _clinical_b, 250.0),
+    Criterion("trace images of the scanner", _plain_diffusion),
+    *_COMMON[1:],
+    _LATER,
+)
+
+
+def criteria_for(role: Role) -> tuple[Criterion, ...]:
+    """The criteria of one role, the weightiest first."""
+    if role in (Role.T1, Role.T1C):
+        return _OF_T1
+    return _OF_DWI if role in (Role.DWI, Role.ADC) else _OF_OTHERS
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The winner (None if several are equal), the equals, and for each loser the criterion it lost by."""
+
+    winner: Candidate | None
+    equals: tuple[Candidate, ...]
+    lost_by: dict[str, str]
+
+
+def rank(candidates: Sequence[Candidate], role: Role) -> Ranking:
+    """Choose among at least one candidate for a role.
+
+    Criteria are applied one after the other to all that are left, so the order of the series cannot matter.
+    """
+    left = list(candidates)
+    lost_by: dict[str, str] = {}
+    for criterion in criteria_for(role):
+        best = max(criterion.score(candidate) for candidate in left)
+        for candidate in left:
+            if best - criterion.score(candidate) > criterion.tolerance:
+                lost_by[candidate.uid] = criterion.name
+        left = [candidate for candidate in left if candidate.uid not in lost_by]
+    return Ranking(left[0] if len(left) == 1 else None, tuple(left) if len(left) > 1 else (), lost_by)

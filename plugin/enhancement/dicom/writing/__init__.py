@@ -1,0 +1,1 @@
+"""Volumes into derived DICOM series."""

@@ -1,0 +1,1 @@
+"""The apparent diffusion coefficient: fitted, or the scanner's."""

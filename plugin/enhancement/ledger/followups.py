@@ -1,0 +1,72 @@
+"""What is still to be done after a result was stored: written in the transaction that stores it, so no kill loses it.
+
+The steps themselves (`results.Results.follow_up`) may be repeated without harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Connection, and_, delete, insert, or_, select
+
+from enhancement.ledger.database import Database
+from enhancement.ledger.scheduling import CLOCK_SLACK_S
+from enhancement.ledger.schema import followups, results
+from enhancement.ledger.states import JobRow
+
+# The Orthanc that stored the result goes first; after this its partners on the same ledger take over.
+ORPHANED_S = 60.0
+
+
+def write_down(connection: Connection, job: JobRow, archive_ids: Mapping[str, str], now: float) -> None:
+    """Note the stored job's follow-up and its series; called inside the transaction that ends the job.
+
+    Parameters
+    ----------
+    archive_ids : mapping
+        The archive's identifier of each stored series -> SeriesInstanceUID.
+    """
+    connection.execute(delete(followups).filter_by(job_id=job.id))
+    values = {"job_id": job.id, "archive": job.archive, "instance": job.instance or "", "since": now}
+    connection.execute(insert(followups).values(**values))
+    for archive_id, uid in archive_ids.items():
+        connection.execute(delete(results).filter_by(archive=job.archive, archive_id=archive_id))
+        values = {"archive": job.archive, "archive_id": archive_id, "job_id": job.id, "series_instance_uid": uid}
+        connection.execute(insert(results).values(**values))
+
+
+class Followups:
+    """The follow-ups of one archive, as one Orthanc sees them."""
+
+    def __init__(self, database: Database, archive: str, instance: str, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._archive = archive
+        self._instance = instance
+        self._clock = clock
+
+    def due(self, limit: int = 20) -> list[int]:
+        """The jobs whose follow-up this Orthanc should do now, the oldest first."""
+        now = self._clock()
+        left_behind = or_(followups.c.since < now - ORPHANED_S, followups.c.since > now + CLOCK_SLACK_S)
+        mine = or_(followups.c.instance == self._instance, left_behind)
+        query = select(followups.c.job_id).where(and_(followups.c.archive == self._archive, mine))
+        with self._database.read() as connection:
+            return list(connection.execute(query.order_by(followups.c.since).limit(limit)).scalars())
+
+    def done(self, job_id: int) -> None:
+        """Everything after this job is done."""
+        with self._database.write() as connection:
+            connection.execute(delete(followups).filter_by(job_id=job_id))
+
+    def series(self, job_id: int) -> list[str]:
+        """The archive's identifiers of the series that a job stored."""
+        with self._database.read() as connection:
+            query = select(results.c.archive_id).filter_by(archive=self._archive, job_id=job_id)
+            return sorted(connection.execute(query).scalars())
+
+    def result(self, archive_id: str) -> str | None:
+        """The SeriesInstanceUID of a series of the archive if it is, or was, a result."""
+        query = select(results.c.series_instance_uid).filter_by(archive=self._archive, archive_id=archive_id)
+        with self._database.read() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else str(found)

@@ -1,0 +1,119 @@
+"""What people and monitors read from the ledger; nothing here changes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Text, cast, func, select
+
+from enhancement.ledger.database import Database
+from enhancement.ledger.schema import attempts, jobs
+from enhancement.ledger.states import AttemptRow, JobRow, State
+
+_HOLDING = (State.STORED, State.SUPERSEDED)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers for the metrics. Ages are in seconds."""
+
+    by_state: dict[State, int]
+    oldest_queued_s: float
+    oldest_open_s: float
+    mean_attempt_s: float
+
+
+class Records:
+    """Queries over the jobs of one archive."""
+
+    def __init__(self, database: Database, archive: str) -> None:
+        self._database = database
+        self._archive = archive
+
+    def jobs(
+        self,
+        *,
+        states: Iterable[State] | None = None,
+        study_id: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[JobRow]:
+        """Jobs, the last changed first; all states, or some; all studies, or one."""
+        query = select(jobs).filter_by(archive=self._archive)
+        if states is not None:
+            query = query.where(jobs.c.state.in_(list(states)))
+        if study_id is not None:
+            query = query.filter_by(study_id=study_id)
+        query = query.order_by(jobs.c.updated_at.desc(), jobs.c.id.desc()).limit(limit).offset(offset)
+        return self._jobs(query)
+
+    def queue(self, limit: int = 1000) -> list[JobRow]:
+        """The waiting jobs, the next first."""
+        query = select(jobs).filter_by(archive=self._archive, state=State.QUEUED)
+        return self._jobs(query.order_by(jobs.c.order_at, jobs.c.id).limit(limit))
+
+    def attempts(self, job_id: int) -> list[AttemptRow]:
+        """Every try at one job, in order."""
+        query = (
+            select(attempts)
+            .join(jobs, jobs.c.id == attempts.c.job_id)
+            .where(jobs.c.archive == self._archive, attempts.c.job_id == job_id)
+            .order_by(attempts.c.id)
+        )
+        names = AttemptRow.__dataclass_fields__
+        with self._database.read() as connection:
+            return [AttemptRow(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
+
+    def made_by(self, model_digest: str) -> list[JobRow]:
+        """The jobs whose results, still in the archive as far as the ledger knows, this model made."""
+        query = select(jobs).filter_by(archive=self._archive, model_digest=model_digest)
+        return self._jobs(query.where(jobs.c.state.in_(_HOLDING)).order_by(jobs.c.id))
+
+    def holding(self, series_instance_uid: str) -> list[JobRow]:
+        """The jobs whose results include this series."""
+        query = select(jobs).where(
+            jobs.c.archive == self._archive,
+            jobs.c.state.in_(_HOLDING),
+            cast(jobs.c.result_uids, Text).contains(f'"{series_instance_uid}"', autoescape=True),
+        )
+        return self._jobs(query)
+
+    def studies(self, states: Iterable[State]) -> set[str]:
+        """Every study that has a job in one of these states."""
+        query = (
+            select(jobs.c.study_id).distinct().where(jobs.c.archive == self._archive, jobs.c.state.in_(list(states)))
+        )
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def counts(self, now: float | None = None) -> Counts:
+        """How many jobs stand where, how old the oldest is, and how long a stored one took on average."""
+        with self._database.read() as connection:
+            grouped = connection.execute(
+                select(jobs.c.state, func.count()).where(jobs.c.archive == self._archive).group_by(jobs.c.state)
+            ).all()
+            since = (
+                select(jobs.c.state, func.min(jobs.c.queued_at))
+                .where(jobs.c.archive == self._archive, jobs.c.state.in_([State.QUEUED, State.RUNNING]))
+                .group_by(jobs.c.state)
+            )
+            oldest = {State(state): float(queued_at) for state, queued_at in connection.execute(since)}
+            last = (
+                select((attempts.c.ended_at - attempts.c.started_at).label("seconds"))
+                .where(attempts.c.outcome == State.STORED)
+                .order_by(attempts.c.id.desc())
+                .limit(20)
+                .subquery()
+            )
+            mean = connection.execute(select(func.avg(last.c.seconds))).scalar()
+        by_state = dict.fromkeys(State, 0) | {State(state): count for state, count in grouped}
+        now = time.time() if now is None else now
+        waited = max(0.0, now - oldest.get(State.QUEUED, now))
+        open_s = max(0.0, now - min(oldest.values(), default=now))
+        return Counts(by_state, waited, open_s, max(0.0, float(mean or 0.0)))
+
+    def _jobs(self, query: object) -> list[JobRow]:
+        with self._database.read() as connection:
+            return [JobRow.of(row) for row in connection.execute(query).mappings()]  # type: ignore[call-overload]

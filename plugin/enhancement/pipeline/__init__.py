@@ -1,0 +1,1 @@
+"""The method, once, for service, command line and evaluation: read, enhance, publish."""

@@ -1,0 +1,111 @@
+"""Stored results after they are stored: the audit record, deliveries, superseded ones, and recall."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+
+from enhancement.archive.orthanc import OrthancArchive
+from enhancement.errors import ArchiveError, LedgerError
+from enhancement.ledger.ledger import Ledger
+from enhancement.ledger.states import Code, JobRow, State
+from enhancement.service import audit
+from enhancement.service.deliveries import Deliveries
+from enhancement.settings import Settings
+
+log = structlog.get_logger("enhancement.results")
+
+
+class Results:
+    """Keeps the archive in step with the ledger."""
+
+    def __init__(self, ledger: Ledger, archive: OrthancArchive, settings: Settings, deliveries: Deliveries) -> None:
+        self._ledger = ledger
+        self._archive = archive
+        self._settings = settings
+        self._deliveries = deliveries
+        self._reported: set[int] = set()
+
+    def follow_up(self) -> None:
+        """Do what is left to do after results were stored; what fails is tried again at the next call.
+
+        Called after each stored job, every few seconds, and so after a kill between storing and following up.
+        """
+        for job_id in self._ledger.followups.due():
+            job = self._ledger.get(job_id)
+            try:
+                self._follow_up(job)
+            except ArchiveError as error:
+                if error.status != 404 or self._archive.exists(f"/studies/{job.study_id}"):
+                    if job_id not in self._reported:
+                        log.warning("audit record or label not written yet", job=job.id, reason=error.message)
+                    self._reported.add(job_id)
+                    continue
+            self._ledger.followups.done(job_id)
+            self._reported.discard(job_id)
+
+    def _follow_up(self, job: JobRow) -> None:
+        if job.state is State.STORED:
+            self._deliveries.add(job.id, self._ledger.followups.series(job.id))
+        if not self._settings.output.keep_superseded:
+            self._remove_superseded(job)
+        if job.state in (State.STORED, State.SUPERSEDED):
+            audit.attach(self._archive, job.study_id, {"job": job.id, **job.audit})
+            if self._settings.output.label:
+                self._archive.label(job.study_id, self._settings.output.label)
+
+    def _remove_superseded(self, job: JobRow) -> None:
+        """Take what this job's result replaces out of the archive, or its own where a newer one was faster."""
+        jobs = [other for other in self._ledger.records.jobs(study_id=job.study_id) if other.recipe == job.recipe]
+        kept = {uid for other in jobs if other.state is State.STORED for uid in other.result_uids}
+        for old in jobs:
+            if old.state is State.SUPERSEDED and kept:
+                self._remove(old, [uid for uid in old.result_uids if uid not in kept])
+
+    def deleted(self, archive_id: str) -> None:
+        """Orthanc deleted a series; if it was a result, it shall not come back by itself."""
+        uid = self._ledger.followups.result(archive_id)
+        if uid is not None:
+            self._ledger.result_deleted(uid)
+
+    def withdraw(self, job: JobRow, *, reason: str, by: str) -> dict[str, Any]:
+        """Delete every result of a job, with a record of who and why.
+
+        Raises
+        ------
+        LedgerError
+            WRONG_STATE if the job has no result in the archive.
+        """
+        if job.state not in (State.STORED, State.SUPERSEDED):
+            raise LedgerError(f"job {job.id} is {job.state} and has no result", code="WRONG_STATE")
+        # The ledger first: the deletion of the series must find the job withdrawn already.
+        for uid in job.result_uids:
+            self._ledger.result_deleted(uid, code=Code.WITHDRAWN, by=by)
+        removed = self._remove(job, list(job.result_uids))
+        record = {
+            "job": f"withdrawal of {job.id}",
+            "withdrawn_at": time.time(),
+            "by": by,
+            "reason": reason,
+            "model_digest": job.model_digest,
+            "series": removed,
+        }
+        try:
+            audit.attach(self._archive, job.study_id, record)
+        except ArchiveError as error:
+            log.warning("audit record not attached", job=job.id, reason=error.message)
+        log.warning("withdrawn", job=job.id, by=by, series=removed)
+        return {"job": job.id, "study_id": job.study_id, "withdrawn": removed}
+
+    def _remove(self, job: JobRow, uids: list[str]) -> list[str]:
+        removed = []
+        for uid in uids:
+            try:
+                if self._archive.withdraw(job.study_id, uid):
+                    removed.append(uid)
+            except ArchiveError as error:
+                if error.status != 404:
+                    raise
+        return removed

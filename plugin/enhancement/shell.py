@@ -1,0 +1,137 @@
+"""The light shell that Orthanc loads: registers callbacks at once, brings everything else up in a thread.
+
+Only the standard library is imported here. Orthanc therefore starts as fast as without us, and a broken
+setting, a missing package or a damaged ledger becomes a red status instead of an Orthanc that stays down.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enhancement.errors import EnhancementError, LedgerError
+from enhancement.host.base import THREAD_NAME, Host
+from enhancement.host.messages import Answer, Request, problem
+
+if TYPE_CHECKING:
+    from enhancement.app import App
+
+_log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 4.0
+# From ORTHANC_STOPPED on; an administrator's tool may kill what takes longer than ten seconds.
+LEAVE_S = 8.0
+RETRY_S = 10.0
+RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED_STUDY", "DELETED_SERIES"})
+_INSTALL = (
+    f"Run scripts/setup, which makes .venv for the Python that Orthanc embeds ({sys.version_info.major}."
+    f"{sys.version_info.minor}), and restart Orthanc."
+)
+
+
+class Shell:
+    """Callbacks of one Orthanc process.
+
+    Parameters
+    ----------
+    host : Host
+        The process.
+    root : Path
+        Folder that relative paths of the settings start from: the one that holds ``plugin/``.
+    """
+
+    def __init__(self, host: Host, root: Path) -> None:
+        self._host = host
+        self._root = root
+        self._events: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._app: App | None = None
+        self._fault: EnhancementError | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped_at = 0.0
+
+    def register(self) -> None:
+        """Register every callback; called while Orthanc loads."""
+        atexit.register(self._leave)
+        self._host.on_change(self._changed)
+        self._host.serve("/enhancement(/.*)?", self._answer)
+        script = Path(__file__).parent / "web" / "static" / "explorer.js"
+        self._host.extend_explorer(script.read_text(encoding="utf-8"))
+
+    def _changed(self, kind: str, resource: str) -> None:
+        """One C++ thread delivers every change, so nothing but noting it is done here."""
+        if kind == "ORTHANC_STARTED":
+            self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+            self._thread.start()
+        elif kind == "ORTHANC_STOPPED":
+            self._stopped_at = time.monotonic()
+            self._stop.set()
+            self._events.put(("STOP", ""))
+            if self._thread is not None:
+                self._thread.join(STOP_TIMEOUT_S)
+        elif kind in RELEVANT_CHANGES:
+            self._events.put((kind, resource))
+
+    def _leave(self) -> None:
+        """End the process here if a step of native code outlives all patience; Python runs this before it finalises.
+
+        Orthanc has closed its database by now. A thread that came back from C++ into a finalised Python would be
+        unwound through that C++, which aborts: Orthanc would seem to have crashed (measured: SIGABRT in place of 0).
+        """
+        if not self._stop.is_set():  # Orthanc ends of a fault of its own, and its exit status shall say so
+            return
+        deadline = self._stopped_at + LEAVE_S
+        ours = [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
+        for thread in ours:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in ours):
+            self._host.log("warning", "enhancement: left a step of the job under way; it is taken up at the next start")
+            os._exit(0)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                # All heavy imports hang on this one line, and on the workers that it starts.
+                from enhancement.app import App
+
+                self._app = App(self._host, self._root, stop=self._stop)
+                self._fault = None
+                self._app.run(self._events)
+                return
+            except LedgerError as error:
+                self._fail(error)
+                self._stop.wait(RETRY_S)
+            except EnhancementError as error:
+                self._fail(error)
+                return
+            except Exception as error:  # outermost frame of the thread: say it, leave Orthanc serving
+                advice = _INSTALL if isinstance(error, ImportError) else None
+                self._fail(EnhancementError(f"{type(error).__name__}: {error}", code="NOT_LOADED", advice=advice))
+                return
+
+    def _fail(self, error: EnhancementError) -> None:
+        self._app = None
+        if self._fault is None or self._fault.message != error.message:
+            advice = f" ({error.advice.rstrip('.')})" if error.advice else ""
+            self._host.log("error", f"enhancement: {error.code}: {error.message}{advice}")
+        self._fault = error
+
+    def _answer(self, request: Request) -> Answer:
+        app = self._app
+        if app is not None:
+            return app.answer(request)
+        if self._fault is None:
+            if request.path.rstrip("/") == "/enhancement/status":
+                return Answer(200, {"state": "starting", "reasons": []})
+            return problem(503, "STARTING", "The plugin is starting.", "Ask again in a few seconds.", Retry_After="2")
+        fault = {"code": self._fault.code, "message": self._fault.message, "advice": self._fault.advice}
+        if request.path.rstrip("/") == "/enhancement/status":
+            return Answer(200, {"state": "red", "reasons": [fault]})
+        return Answer(503, fault)

@@ -1,0 +1,1 @@
+"""The REST routes, who may use them, and the pages."""

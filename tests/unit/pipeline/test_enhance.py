@@ -1,0 +1,151 @@
+"""The pipeline from volumes to a volume, with a network that adds nothing: what goes in must come out."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from enhancement.errors import Cancelled, GateRefused
+from enhancement.imaging.brain.extraction import FoundBrain, StrippedInput
+from enhancement.imaging.intensity import brain_statistics
+from enhancement.imaging.registration.register import resample
+from enhancement.network.architectures.residual_unet import ResidualUNet
+from enhancement.network.ensemble import Ensemble
+from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale
+from enhancement.network.weights import load_model, write_model
+from enhancement.pipeline.enhance import Enhancement, NetworkInput, StudyImages, enhance, prepare
+from enhancement.settings import Settings, parse_settings
+from unit.template_study import template_images
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+    """One network whose last layer is zero: the residual head gives its T1c back."""
+    network = ResidualUNet(4, 1, levels=1, convolutions=1, head="residual")
+    torch.nn.init.zeros_(network.last.weight)
+    torch.nn.init.zeros_(network.last.bias)
+    manifest = Manifest(
+        name="nothing",
+        version="0",
+        recipe="t1c-pro",
+        network=NetworkShape(in_channels=4, channels=1, levels=1, convolutions=1, head="residual"),
+        inputs=(
+            InputChannel(role="T1", z_min=-3, z_max=12),
+            InputChannel(role="FLAIR", z_min=-3, z_max=6, required=False),
+            InputChannel(role="ADC", z_min=-3, z_max=6, required=False),
+            InputChannel(role="T1C", z_min=-3, z_max=12),
+        ),
+        output=OutputScale(z_min=-3, z_max=12),
+        folds=(Fold(file="fold-0.safetensors", sha256="0" * 64),),
+    )
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder, manifest, [network.state_dict()])
+    return Ensemble(load_model(folder), device="cpu", mirrorings=1)
+
+
+@pytest.fixture(scope="module")
+def images() -> StudyImages:
+    """See `template_study`."""
+    return template_images()
+
+
+@pytest.fixture(scope="module")
+def result(images: StudyImages, ensemble: Ensemble) -> tuple[Enhancement, list[tuple[str, float]]]:
+    """One run, and what it told of its progress."""
+    said: list[tuple[str, float]] = []
+    settings = parse_settings({"Output": {"NativeMethod": "residual"}})
+    return enhance(images, ensemble, StrippedInput(), settings, lambda s, f: said.append((s, f))), said
+
+
+class _Tight(StrippedInput):
+    """One voxel (2.5 mm) short of the edge, as an extractor that says so."""
+
+    def extract(self, head: sitk.Image) -> FoundBrain:
+        tight = sitk.BinaryErode(super().extract(head).mask, [1, 1, 1])
+        return FoundBrain(tight, possible=tight)
+
+
+@pytest.fixture(scope="module")
+def prepared(images: StudyImages, ensemble: Ensemble) -> NetworkInput:
+    """From a tight mask."""
+    return prepare(images, ensemble.model.manifest.inputs, _Tight(), bias_field=False)
+
+
+class TestTightMask:
+    def test_is_widened_to_the_edge(self, images: StudyImages, prepared: NetworkInput) -> None:
+        """More than half of what it was short of, and none of the zeros outside."""
+        whole = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c).mask) > 0
+        tight = sitk.GetArrayFromImage(_Tight().extract(images.t1c).mask) > 0
+        found = sitk.GetArrayFromImage(prepared.brain) > 0
+        assert found[tight].all()
+        assert (found & whole).sum() > tight.sum() + 0.5 * (whole & ~tight).sum()
+        assert sitk.GetArrayFromImage(images.t1c)[found & ~tight].min() > 0
+
+    def test_everything_else_uses_the_widened_one(self, prepared: NetworkInput) -> None:
+        """The network's mask is the native one carried over, and mean and deviation are measured inside it."""
+        grid = prepared.volumes["T1C"]
+        carried = sitk.GetArrayFromImage(resample(prepared.brain, grid, prepared.to_series["T1C"], "linear")) > 0.5
+        np.testing.assert_array_equal(prepared.brain_zyx, carried)
+        inside = prepared.brain_zyx & prepared.covered["T1C"]
+        assert prepared.statistics["T1C"] == brain_statistics(sitk.GetArrayFromImage(grid), inside)
+        assert not prepared.inputs_czyx[:, ~prepared.brain_zyx].any()
+
+    def test_a_stripped_series_keeps_its_own(
+        self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
+    ) -> None:
+        """What is not zero is brain, whatever the template says."""
+        own = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c).mask)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(result[0].brain), own)
+
+
+class TestEnhance:
+    def test_a_network_that_adds_nothing_changes_nothing(
+        self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
+    ) -> None:
+        """The residual is zero: the T1c comes back within float32, bias field and all."""
+        found = sitk.GetArrayFromImage(result[0].t1c_pro)
+        np.testing.assert_allclose(found, sitk.GetArrayFromImage(images.t1c), atol=0.5)
+
+    def test_lies_on_the_t1cs_grid(
+        self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
+    ) -> None:
+        """Size, origin, spacing and direction."""
+        made, t1c = result[0].t1c_pro, images.t1c
+        assert made.GetSize() == t1c.GetSize()
+        assert made.GetOrigin() == t1c.GetOrigin()
+        assert made.GetDirection() == t1c.GetDirection()
+
+    def test_says_what_was_missing(self, result: tuple[Enhancement, list[tuple[str, float]]]) -> None:
+        """FLAIR and ADC were not there; their inputs are zero."""
+        assert result[0].missing_roles == ("FLAIR", "ADC")
+        assert not result[0].prepared.inputs_czyx[1:3].any()
+
+    def test_t1_lies_on_t1c(self, result: tuple[Enhancement, list[tuple[str, float]]]) -> None:
+        """After registration the T1 and T1c inputs agree voxel by voxel."""
+        prepared = result[0].prepared
+        t1, t1c = prepared.inputs_czyx[0][prepared.brain_zyx], prepared.inputs_czyx[3][prepared.brain_zyx]
+        assert np.corrcoef(t1, np.minimum(t1c, t1.max()))[0, 1] > 0.85
+
+    def test_progress_rises_to_one(self, result: tuple[Enhancement, list[tuple[str, float]]]) -> None:
+        """Every stage is named, and the fraction never falls."""
+        fractions = [fraction for _, fraction in result[1]]
+        assert fractions == sorted(fractions)
+        assert fractions[-1] > 0.9
+        assert {"finding the brain", "registering T1", "registering to the atlas"} <= {stage for stage, _ in result[1]}
+        assert sum(result[0].stage_seconds.values()) > 0
+
+    def test_cancelled_at_a_stage(self, images: StudyImages, ensemble: Ensemble) -> None:
+        """What the progress callback raises stops the work."""
+
+        def cancel(stage: str, fraction: float) -> None:
+            raise Cancelled("asked for")
+
+        with pytest.raises(Cancelled):
+            enhance(images, ensemble, StrippedInput(), Settings(), cancel)
+
+    def test_swapped_series_are_refused(self, images: StudyImages, ensemble: Ensemble) -> None:
+        """T1c in the T1's place: nothing brightens, and nothing is made."""
+        swapped = StudyImages(t1=images.t1c, t1c=sitk.Cast(images.t1, sitk.sitkFloat32))
+        with pytest.raises(GateRefused) as error:
+            enhance(swapped, ensemble, StrippedInput(), Settings())
+        assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.message
