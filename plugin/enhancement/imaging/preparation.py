@@ -273,8 +273,7 @@ def _normalised(
     for index, channel in enumerate(channels):
         if channel.role in volumes:
             array = sitk.GetArrayFromImage(volumes[channel.role])
-            inside = brain & covered[channel.role]
-            if channel.role == "ADC":
-                inside &= array > 0
-            inputs[index], statistics[channel.role] = normalise(array, inside, channel.z_min, channel.z_max)
+            inputs[index], statistics[channel.role] = normalise(
+                channel.role, array, brain, channel.z_min, channel.z_max, covered[channel.role]
+            )
     return inputs, statistics
