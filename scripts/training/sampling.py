@@ -55,7 +55,7 @@ def _draw_one(
     recipe: Recipe, limits: Limits, patients: Sequence[Patient], key: tuple[int, int], augmented: bool
 ) -> Parts:
     rng = np.random.default_rng([recipe.seed, recipe.fold, *key])
-    patient = patients[rng.integers(len(patients))]
+    patient = patients[int(rng.integers(len(patients)))]
     window = choose_window(recipe, patient, rng)
     if recipe.task == "extract":
         return _head(recipe, patient, window, rng, augmented)
