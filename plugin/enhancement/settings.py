@@ -31,6 +31,7 @@ class Role(StrEnum):
     ADC = "ADC"
     T2 = "T2"
     T1C_VFA = "T1C_VFA"
+    T1C_LOW = "T1C_LOW"
 
 
 class _Stage(BaseModel):
@@ -40,9 +41,8 @@ class _Stage(BaseModel):
 
 
 class ModelSettings(_Stage):
-    """Which weights, and how much of the ensemble to run."""
+    """How the networks are run, whichever the recipe."""
 
-    folder: Path = Field(default=Path("t1c-pro"), description="Model folder; relative to ModelWeights")
     folds: Annotated[int, Field(ge=1, le=5)] = Field(default=5, description="How many of the networks to run")
     mirrorings: Literal[1, 2, 4, 8] = Field(default=8, description="How many mirror images each network sees")
     devices: tuple[str, ...] = Field(default=("auto",), description="auto, cpu, cuda:0, ...; one worker each")
@@ -54,10 +54,22 @@ class ModelSettings(_Stage):
     )
 
 
+class RecipeSettings(_Stage):
+    """One recipe that is offered here; null means the recipe's own choice."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Such as t1c-pro")
+    enabled: bool = Field(default=True, description="Off: only when asked for by name")
+    model: Path | None = Field(default=None, description="Model folder; relative to ModelWeights")
+    series_description: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="SeriesDescription of the result; keep it telling that it was not acquired"
+    )
+    settings: dict[str, Any] = Field(default={}, description="What only this recipe has to be set")
+
+
 class Condition(_Stage):
     """One test of one value of a series: a keyword, one operator and what to compare with.
 
-    `keyword` is any DICOM keyword, or one of those that matching computes (see enhancement/dicom/facts.py):
+    `keyword` is any DICOM keyword, or one of those that matching computes (see enhancement/dicom/matching/facts.py):
     Description, BValues, Diffusion, Contrast, Frames, OwnOutput, Vendor. Text is compared without case;
     `matches` is a regular expression that may be found anywhere, in the text as stored or in its words
     (accents, underscores and punctuation taken out). A value with several parts passes if one part does.
@@ -111,12 +123,6 @@ class MatchingSettings(_Stage):
     extra_rules: Rules = Field(default=Rules(), description="Tried before the built-in rules")
     contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean contrast was given")
     no_contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean it was not")
-    required_roles: tuple[Role, ...] = Field(
-        default=(Role.T1, Role.T1C), description="Without these a study is refused"
-    )
-    wanted_roles: tuple[Role, ...] = Field(
-        default=(Role.FLAIR, Role.DWI), description="Used when there; reported when missing"
-    )
 
 
 class PreprocessingSettings(_Stage):
@@ -133,8 +139,8 @@ class PreprocessingSettings(_Stage):
         default=None, pattern=r"^[0-9a-f]{64}$", description="Of checkpoint_final.pth; by default the fetched one's"
     )
     bias_field: bool = Field(default=True, description="N4 bias field correction")
-    require_flair: bool = Field(default=False, description="Refuse studies without FLAIR")
-    require_adc: bool = Field(default=False, description="Refuse studies without diffusion")
+    require_flair: bool = Field(default=False, description="Refuse studies without FLAIR, where a recipe takes one")
+    require_adc: bool = Field(default=False, description="Refuse studies without diffusion, where a recipe takes it")
 
 
 class Limit(_Stage):
@@ -196,13 +202,9 @@ class OutputSettings(_Stage):
     """What is written, and how it calls itself."""
 
     native_method: Literal["residual", "resampled", "detail"] = Field(
-        default="detail", description="Way back to the T1c's grid; see enhancement/imaging/native.py"
+        default="detail", description="Way back to the acquired grid; see enhancement/imaging/native_grid.py"
     )
     store_adc: bool = Field(default=True, description="Store the computed ADC map as a series too")
-    series_description: Annotated[str, Field(min_length=1, max_length=64)] = Field(
-        default="T1c-pro AI-enhanced, not acquired",
-        description="SeriesDescription of T1c-pro; keep it telling that it was not acquired",
-    )
     adc_series_description: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         default="ADC computed from DWI", description="SeriesDescription of the computed ADC map"
     )
@@ -325,6 +327,9 @@ class Settings(_Stage):
     enabled: bool = Field(default=True, description="Off: Orthanc serves, nothing is enhanced")
     automatic: bool = Field(default=True, description="Start by itself when a study is stable; off: only by hand")
     model_weights: Path = Field(default=Path("model_weights"), description="Folder of the model folders")
+    recipes: Annotated[tuple[RecipeSettings, ...], Field(min_length=1)] = Field(
+        default=(RecipeSettings(name="t1c-pro"),), description="What is made of a study; the first is made by default"
+    )
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()
@@ -339,6 +344,13 @@ class Settings(_Stage):
     preload: bool = Field(
         default=True, description="Verify and load the weights when Orthanc has started, not at the first job"
     )
+
+    @model_validator(mode="after")
+    def _each_recipe_once(self) -> Settings:
+        names = [recipe.name for recipe in self.recipes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Recipes needs each Name once, found {', '.join(sorted(names))}")
+        return self
 
 
 def parse_settings(section: Mapping[str, Any]) -> Settings:
