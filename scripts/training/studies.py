@@ -91,7 +91,7 @@ def pack_studies(
         try:
             note = pack_study(patient, path, extractor, label=label, bias_field=bias_field)
         except EnhancementError as error:
-            lines.append(f"left out {patient.name}: {error.message}")
+            lines.append(f"left out {patient.name}: {error.reason}")
         except _BROKEN as error:
             lines.append(f"left out {patient.name}: {_last_line(error)}")
         else:

@@ -363,8 +363,8 @@ def _optional(read: Callable[[], _T], there: bool, notes: list[str]) -> _T | Non
     try:
         return read()
     except InputError as error:
-        _logger.warning("an optional series is left out: %s", error.message)
-        notes.append(error.message)
+        _logger.warning("an optional series is left out: %s", error.reason)
+        notes.append(error.reason)
         return None
 
 

@@ -40,7 +40,7 @@ class Results:
             except ArchiveError as error:
                 if error.status != 404 or self._archive.exists(f"/studies/{job.study_id}"):
                     if job_id not in self._reported:
-                        log.warning("audit record or label not written yet", job=job.id, reason=error.message)
+                        log.warning("audit record or label not written yet", job=job.id, reason=error.reason)
                     self._reported.add(job_id)
                     continue
             self._ledger.followups.done(job_id)
@@ -95,7 +95,7 @@ class Results:
         try:
             audit.attach(self._archive, job.study_id, record)
         except ArchiveError as error:
-            log.warning("audit record not attached", job=job.id, reason=error.message)
+            log.warning("audit record not attached", job=job.id, reason=error.reason)
         log.warning("withdrawn", job=job.id, by=by, series=removed)
         return {"job": job.id, "study_id": job.study_id, "withdrawn": removed}
 

@@ -101,12 +101,12 @@ class Intake:
             if error.status == 404 and not self._archive.exists(f"/studies/{arrival.study_id}"):
                 self._ledger.requests.study_deleted(arrival.study_id)
                 return False
-            log.warning("look failed", study=arrival.study_id, code=error.code, reason=error.message)
+            log.warning("look failed", study=arrival.study_id, code=error.code, reason=error.reason)
             self._ledger.inbox.postpone(arrival, RETRY_S)
         except ModelError as error:
             self._without_model(arrival, error)
         except EnhancementError as error:
-            log.warning("look failed", study=arrival.study_id, code=error.code, reason=error.message)
+            log.warning("look failed", study=arrival.study_id, code=error.code, reason=error.reason)
             self._ledger.inbox.postpone(arrival, RETRY_S)
         return False
 
@@ -165,7 +165,7 @@ class Intake:
         if arrival.priority is Priority.MANUAL or arrival.force or self._seen.get(arrival.study_id) != seen:
             return False
         jobs = self._ledger.records.jobs(study_id=arrival.study_id)
-        return any(job.current and job.code != Code.STUDY_DELETED for job in jobs)
+        return any(job.current and job.problem.code != Code.STUDY_DELETED for job in jobs)
 
     def _missing(self, study: Study) -> InputError | None:
         """What the study lacks; anything else that `require` finds wrong is raised."""
@@ -224,14 +224,12 @@ class Intake:
             arrival.study_id,
             recipe,
             seen,
-            code=error.code,
-            reason=error.message,
-            advice=error.advice,
+            problem=error.problem,
             missing=missing,
             arrival=arrival,
         )
         event = "refused" if missing is None else "incomplete"
-        log.warning(event, study=arrival.study_id, job=job.id, code=error.code, reason=error.message)
+        log.warning(event, study=arrival.study_id, job=job.id, code=error.code, reason=error.reason)
 
     def _without_model(self, arrival: Arrival, error: ModelError) -> None:
         """Without a manifest there is no recipe and no fingerprint, but the study must not wait in silence."""
@@ -245,7 +243,7 @@ class Intake:
             requested_by=arrival.requested_by,
             arrival=arrival,
         )
-        log.warning("no model", study=arrival.study_id, code=error.code, reason=error.message)
+        log.warning("no model", study=arrival.study_id, code=error.code, reason=error.reason)
 
     def _check_size(self, study_id: str) -> None:
         statistics = self._archive.json(f"/studies/{study_id}/statistics")

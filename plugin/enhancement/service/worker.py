@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -20,9 +19,10 @@ from enhancement.errors import (
     Cancelled,
     EnhancementError,
     InputError,
+    JobTimeout,
     LedgerError,
     OutOfMemory,
-    StageError,
+    Problem,
     WeightsMismatch,
     WeightsMissing,
 )
@@ -46,13 +46,6 @@ _FINAL = (WeightsMissing, WeightsMismatch)
 _GONE = frozenset({"STUDY_GONE", "SOURCE_GONE", "SERIES_GONE"})
 
 Stored = Callable[[Outcome], None]
-
-
-class JobTimeout(StageError):
-    """The watchdog ended the job."""
-
-    default_code = "TIMEOUT"
-    default_advice = "Raise ContrastEnhancement.Limits.JobSeconds, or look for what slows this machine down."
 
 
 class _Interrupted(SystemExit):
@@ -132,8 +125,9 @@ class Worker:
         limit = self._settings.limits.job_seconds * STUCK_FACTOR
         part = f"worker {self.name}"
         if current is not None and time.monotonic() - current[1] > limit:
-            message = f"job {current[0].id} has run for more than {limit:.0f} s and does not react"
-            self._health.report(part, Light.RED, "WORKER_STUCK", message, "Restart Orthanc; the job is taken up again.")
+            reason = f"job {current[0].id} has run for more than {limit:.0f} s and does not react"
+            advice = "Restart Orthanc; the job is taken up again."
+            self._health.report(part, Light.RED, Problem("WORKER_STUCK", reason, advice))
         else:
             self._health.clear(part)
 
@@ -153,7 +147,7 @@ class Worker:
                     self._wake.wait(IDLE_S)
                     self._wake.clear()
             except LedgerError as error:
-                self._health.report("ledger", Light.RED, error.code, error.message, error.advice)
+                self._health.report("ledger", Light.RED, error.problem)
                 self._stop.wait(LEDGER_RETRY_S)
             except Exception as error:  # the worker's last frame: nothing may end the thread
                 log.error("worker fault", worker=self.name, error=type(error).__name__, exc_info=True)
@@ -197,7 +191,7 @@ class Worker:
                 result_uids=outcome.result_uids,
                 archive_ids={series.archive_id: series.series_instance_uid for series in outcome.published},
                 audit=outcome.audit,
-                reason=outcome.note,
+                problem=Problem(reason=outcome.note),
             )
         except Cancelled as error:
             self._cancelled(job, hold, error)
@@ -227,7 +221,7 @@ class Worker:
 
     def _cancelled(self, job: JobRow, hold: Hold, error: Cancelled) -> None:
         if error.code == "LEASE_LOST":
-            log.warning("lease lost", reason=error.message)
+            log.warning("lease lost", reason=error.reason)
         elif error.code == "STOPPING":
             self._ledger.claims.release(job)
         else:
@@ -238,9 +232,8 @@ class Worker:
         """Write down the end; what the reader of job and log gets is one sentence and one advice."""
         if error.code == "LEASE_LOST":
             # The ledger was replaced, or another worker has the job. What was stored is found by the next look.
-            log.warning("lease lost", reason=error.message)
+            log.warning("lease lost", reason=error.reason)
             return
-        words: dict[str, Any] = {"code": error.code, "reason": error.message, "advice": error.advice}
         if isinstance(error, ArchiveError) and error.code in _GONE and self._study_is_gone(job):
             self._ledger.requests.study_deleted(job.study_id)
             hold.finish(State.CANCELLED)
@@ -248,5 +241,5 @@ class Worker:
             return
         refused = isinstance(error, InputError)
         final = isinstance(error, _FINAL)
-        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, **words).job
-        log.warning("refused" if refused else "failed", state=str(ended.state), **words)
+        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, problem=error.problem).job
+        log.warning("refused" if refused else "failed", state=str(ended.state), **error.problem.to_json())

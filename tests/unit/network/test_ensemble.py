@@ -188,4 +188,4 @@ class TestOutOfMemory:
         self.fail_first(monkeypatch, 9)
         with pytest.raises(OutOfMemory) as caught:
             Ensemble(model, device="cpu", fallback=()).predict(inputs)
-        assert caught.value.advice
+        assert caught.value.problem.advice
