@@ -80,9 +80,9 @@ def _allowed(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     """What a JSON schema allows, in words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return {"Limit": "`Soft` and `Hard`: number or null", "Rules": "[rules](#how-rules-are-written)"}.get(name) or _allowed(
-            definitions[name], definitions
-        )
+        return {"Limit": "`Soft` and `Hard`: number or null", "Rules": "[rules](#how-rules-are-written)"}.get(
+            name
+        ) or _allowed(definitions[name], definitions)
     if "anyOf" in schema:
         return " or ".join(_allowed(option, definitions) for option in schema["anyOf"])
     if "enum" in schema:

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-import reference
 
+import reference
 from enhancement.settings import parse_settings
 
 
