@@ -48,7 +48,7 @@ def main(
             else:
                 done = enhance_volumes(volumes, output, settings, root, progress)
     except EnhancementError as error:
-        fail(console, f"{error.code}: {error.message.rstrip('.')}. {error.advice}".rstrip(), 1)
+        fail(console, f"{error.code}: {error.reason.rstrip('.')}. {error.problem.advice}".rstrip(), 1)
     report(console, done)
 
 

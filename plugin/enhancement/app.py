@@ -17,7 +17,7 @@ import structlog
 from pydantic import SecretStr
 
 from enhancement.archive.orthanc import HttpTransport, OrthancArchive, Transport
-from enhancement.errors import EnhancementError, LedgerError
+from enhancement.errors import EnhancementError, LedgerError, Problem
 from enhancement.host.base import Host
 from enhancement.host.messages import Answer, Request
 from enhancement.ledger.ledger import Ledger
@@ -35,7 +35,7 @@ from enhancement.service.operations import Operations
 from enhancement.service.reconcile import Reconciler
 from enhancement.service.worker import Worker
 from enhancement.settings import SECTION, Settings, parse_settings
-from enhancement.web.routes import Router
+from enhancement.web.router import Router
 
 if TYPE_CHECKING:
     from enhancement.pipeline.publish import Outcome
@@ -54,6 +54,13 @@ LOOKS_PER_TICK = 4
 # Python's threads take turns of 5 ms by default. An answer that reads the ledger waits for its turn some ten times, and
 # so took 50 ms while another thread was parsing headers.
 SWITCH_S = 0.0005
+
+DISABLED = Problem("DISABLED", "Enhancement is switched off.", "Set ContrastEnhancement.Enabled to true.")
+NO_AUTHENTICATION = Problem(
+    "NO_AUTHENTICATION",
+    "Remote access is allowed without a password.",
+    "Set AuthenticationEnabled and RegisteredUsers.",
+)
 
 Event = tuple[str, str]
 
@@ -83,7 +90,7 @@ class App:
         self._stop = stop
         self._settings = parse_settings(configuration.get(SECTION, {}))
         self._stable_age_s = float(configuration.get("StableAge", 60))
-        self.health = Health()
+        self._health = Health()
         self._storage = Path(configuration.get("StorageDirectory", "OrthancStorage")).resolve()
         self._ledger = open_ledger(self._settings, configuration, self._storage)
         self._archive = OrthancArchive(_transport(host, configuration))
@@ -103,9 +110,9 @@ class App:
         )
         self._results = Results(self._ledger, self._archive, self._settings, self._deliveries)
         self._follow_up_due = threading.Event()
-        self._metrics = Metrics(host.metric, self._ledger, self.health)
+        self._metrics = Metrics(host.metric, self._ledger, self._health)
         self._recipes = offered(self._settings)
-        models = [Models(self._settings, root, device, self.health) for device in self._settings.model.devices]
+        models = [Models(self._settings, root, device, self._health) for device in self._settings.model.devices]
         self._workers = [self._worker(one) for one in models]
         self._intake = Intake(self._ledger, self._archive, models[0], self._recipes, self._settings, self._reconciler)
         operations = Operations(
@@ -119,7 +126,7 @@ class App:
             workers=self._workers,
             results=self._results,
             deliveries=self._deliveries,
-            health=self.health,
+            health=self._health,
         )
         # As Orthanc decides it: where nothing is said, remote access brings authentication with it.
         remote = bool(configuration.get("RemoteAccessAllowed", False))
@@ -137,7 +144,7 @@ class App:
             for worker in self._workers:
                 worker.start()
         else:
-            self.health.report("settings", Light.YELLOW, "DISABLED", "Enhancement is switched off.", "Set Enabled.")
+            self._health.report("settings", Light.YELLOW, DISABLED)
         started = False
         slow = 0.0
         while not self._stop.is_set():
@@ -181,16 +188,16 @@ class App:
             if self._report(name, Light.YELLOW, fault):
                 log.error("unexpected fault", exc_info=True)
         else:
-            self.health.clear("ledger")
-            self.health.clear(name)
+            self._health.clear("ledger")
+            self._health.clear(name)
             return True
         self._stop.wait(FAULT_S)
         return False
 
     def _report(self, part: str, light: Light, error: EnhancementError) -> bool:
-        news = self.health.report(part, light, error.code, error.message, error.advice)
+        news = self._health.report(part, light, error.problem)
         if news:
-            log.error("fault", part=part, code=error.code, reason=error.message)
+            log.error("fault", part=part, code=error.code, reason=error.reason)
         return news
 
     def _take(self, events: queue.SimpleQueue[Event]) -> None:
@@ -250,11 +257,11 @@ class App:
                 worker.supervise()
         breaker = self._ledger.records.circuit()
         if str(breaker.circuit) == "CLOSED":
-            self.health.clear("circuit")
+            self._health.clear("circuit")
         else:
-            message = f"the last {breaker.failures} jobs failed with {breaker.code}"
+            reason = f"the last {breaker.failures} jobs failed with {breaker.code}"
             advice = "Mend the cause; meanwhile one job is tried at a time."
-            self.health.report("circuit", Light.RED, "CIRCUIT_OPEN", message, advice)
+            self._health.report("circuit", Light.RED, Problem("CIRCUIT_OPEN", reason, advice))
         self._metrics.publish()
         self._results.follow_up()
         self._deliveries.step()
@@ -269,7 +276,7 @@ class App:
             models=models,
             recipes=self._recipes,
             settings=self._settings,
-            health=self.health,
+            health=self._health,
             stop=self._stop,
             storage=self._storage,
             stored=self._stored,
@@ -282,13 +289,7 @@ class App:
 
     def _warn_of_open_doors(self, *, remote: bool, authenticated: bool) -> None:
         if remote and not authenticated:
-            self.health.report(
-                "doors",
-                Light.YELLOW,
-                "NO_AUTHENTICATION",
-                "Remote access is allowed without a password.",
-                "Set AuthenticationEnabled and RegisteredUsers.",
-            )
+            self._health.report("doors", Light.YELLOW, NO_AUTHENTICATION)
 
 
 def open_ledger(settings: Settings, configuration: dict[str, Any], storage: Path) -> Ledger:

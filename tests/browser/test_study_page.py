@@ -181,7 +181,7 @@ class TestTheButton:
         """A refused request (no right, full queue, ...) does not look like a job that failed."""
         study = make_study()
         manual.send(study.paths)
-        fault = {"code": "FORBIDDEN", "message": "Your user may not start jobs.", "advice": "Ask an administrator."}
+        fault = {"code": "FORBIDDEN", "reason": "Your user may not start jobs.", "advice": "Ask an administrator."}
 
         def answer(route):  # type: ignore[no-untyped-def]
             if route.request.method == "POST":

@@ -126,7 +126,7 @@ class Orthanc:
                 command, stdout=log, stderr=subprocess.STDOUT, env=environment | self.variables
             )
         if wait:
-            self.wait(lambda: self._state() not in ("", "starting"), 180, "the plugin to come up")
+            self.wait(lambda: self.is_up(), 180, "the plugin to come up")
 
     def stop(self, timeout_s: float = 30) -> float:
         """Ask it to stop; the seconds that took."""
@@ -248,8 +248,10 @@ class Orthanc:
             time.sleep(every_s)
         raise AssertionError(f"waited {timeout_s:.0f} s for {what}; the log ends:\n{self.log_text()[-3000:]}")
 
-    def _state(self) -> str:
-        return str(self.get("/enhancement/status").get("state", ""))
+    def is_up(self) -> bool:
+        """Whether the plugin has come up, whatever its light."""
+        problems = self.get("/enhancement/status").get("problems", [{"code": "STARTING"}])
+        return all(problem["code"] != "STARTING" for problem in problems)
 
 
 def send(paths: Sequence[Path], port: int, *, called_aet: str = "ORTHANC") -> None:

@@ -36,3 +36,10 @@ def is_of_model(header: Dataset, model_digest: str) -> bool:
 def model_device_uid(model_digest: str) -> str:
     """The Device UID under which every series of one model can be found."""
     return digest_uid("device", SOFTWARE, model_digest)
+
+
+def lies_on(header: Dataset) -> str:
+    """SOP Instance UID of the image whose place an enhanced slice has; "" where the header does not say."""
+    sources = items(header, "SourceImageSequence")
+    same_place = (item for item in sources if text(item, "SpatialLocationsPreserved") == "YES")
+    return next((text(item, "ReferencedSOPInstanceUID") for item in same_place), "")

@@ -74,9 +74,9 @@ def to_native_grid(
 def fine_detail(reference: sitk.Image, seen: sitk.Image, brain: sitk.Image) -> sitk.Image:
     """What the reference has beyond the network's resolution, where it stands above its noise.
 
-    The difference of the reference and what the network saw of it is noise almost everywhere and edges in some places. It is
-    weighted with (v - k s) / v, v being its local mean square and s the median of v over the brain (a Wiener filter
-    whose noise is measured in the image itself).
+    The difference of the reference and what the network saw of it is noise almost everywhere and edges in some places.
+    It is weighted with (v - k s) / v, v being its local mean square and s the median of v over the brain (a Wiener
+    filter whose noise is measured in the image itself).
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """From the scanner's grids to the network's input: the one preprocessing of use, training on real data, evaluation.
 
-Strip the reference series, register the others to it, the stripped reference to the atlas, widen the mask by the atlas',
-resample each series once, divide by its bias field, normalise.
+Strip the reference series, register the others to it and it to the atlas, widen the mask by the atlas', resample each
+series once, divide it by its bias field, normalise.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from enhancement.arrays import Mask
 from enhancement.errors import MissingRole
-from enhancement.imaging.atlas import load_atlas, network_grid
+from enhancement.imaging.atlas import GRID_SPACING_MM, load_atlas, network_grid
 from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.edge import widen
 from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.intensity import BrainStatistics, normalise
-from enhancement.imaging.registration.register import Registration, compose, register_affine, register_rigid, resample
+from enhancement.imaging.registration.register import Registration, register_affine, register_rigid
+from enhancement.imaging.registration.transforms import compose
+from enhancement.imaging.resampling import antialiased, resample
 from enhancement.progress import Stopwatch
 
-_FINE_MM = 0.75
+_ANTIALIAS = 0.42  # as in training
 
 
 class Channel(Protocol):
@@ -39,7 +41,8 @@ class Channel(Protocol):
 
 
 #: The series of one study by role, each on its own grid (LPS, mm). "ADC" is a map in mm^2/s; "DWI" is the b = 0 image
-#: on the map's grid, and drives its registration, because an ADC map has hardly any edges between grey and white matter.
+#: on the map's grid. It drives the map's registration, because an ADC map has hardly any edges between grey and white
+#: matter.
 StudyImages = Mapping[str, sitk.Image]
 
 
@@ -189,18 +192,9 @@ def _before_contrast(
     return resample(images["T1"], images[reference], registrations["T1"].transform, "linear")
 
 
-def antialiased(image: sitk.Image) -> sitk.Image:
-    """Smooth the axes that are much finer than the network's grid.
-
-    Sampling 0.5 mm voxels at 1 mm would fold their noise into the network's input, where the acquired resolution is
-    worth four averages.
-    """
-    smooth = sitk.Cast(image, sitk.sitkFloat32)
-    for axis, spacing in enumerate(image.GetSpacing()):
-        if spacing < _FINE_MM:
-            sigma = 0.42 * float(np.sqrt(1.0 - spacing**2))
-            smooth = sitk.RecursiveGaussian(smooth, sigma, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
-    return smooth
+def for_network_grid(image: sitk.Image) -> sitk.Image:
+    """An image that can be sampled on the network's grid of 1 mm, smoothed as in training."""
+    return antialiased(image, GRID_SPACING_MM[0], strength=_ANTIALIAS)
 
 
 def field_of_view(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> Mask:
@@ -238,7 +232,7 @@ def widened(
 
 def _resample_role(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform, role: str) -> sitk.Image:
     # An ADC map is full of invalid zeros, at which a spline would ring.
-    return resample(antialiased(image), grid, transform, "linear" if role == "ADC" else "spline")
+    return resample(for_network_grid(image), grid, transform, "linear" if role == "ADC" else "spline")
 
 
 def _normalised(

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, exc, insert, select, update
 
-from enhancement.errors import LedgerError
+from enhancement.errors import NO_PROBLEM, LedgerError, Problem
 from enhancement.ledger import followups, rows
 from enhancement.ledger import transitions as ending
 from enhancement.ledger.breaker import Circuit, read_breaker
@@ -92,9 +92,7 @@ class Claims:
         job: JobRow,
         state: State,
         *,
-        code: str = "",
-        reason: str = "",
-        advice: str = "",
+        problem: Problem = NO_PROBLEM,
         result_uids: Sequence[str] = (),
         archive_ids: Mapping[str, str] | None = None,
         audit: Mapping[str, Any] | None = None,
@@ -116,7 +114,7 @@ class Claims:
         with self._database.write() as connection:
             rows.lock_study(connection, self._archive, job.study_id, job.recipe)
             held = self._held(connection, job)
-            values = ending.ended(held, state, code, reason, advice, final=final, queue=self._queue, now=now)
+            values = ending.ended(held, state, problem, final=final, queue=self._queue, now=now)
             if audit is not None:
                 values["audit"] = dict(audit)
             superseded: list[JobRow] = []
@@ -129,8 +127,7 @@ class Claims:
                     values |= {"state": State.SUPERSEDED, "code": Code.NEWER_INPUTS, "superseded_by": newer.id}
             self._release_place(connection, held, values, now)
             outcome = State.FAILED if state is State.FAILED else values["state"]
-            words = {"code": code[:64], "reason": reason, "advice": advice}
-            rows.end_attempt(connection, held.claim_id, now, outcome, **words)
+            rows.end_attempt(connection, held.claim_id, now, outcome, problem)
             ended = rows.modify(connection, held.id, values)
             if state is State.STORED:
                 followups.write_down(connection, held, archive_ids or {}, now)
@@ -173,14 +170,7 @@ class Claims:
     def _start(self, connection: Connection, job: JobRow, worker: str, lease_s: float | None, now: float) -> JobRow:
         claim_id = uuid.uuid4().hex
         who = {"claim_id": claim_id, "worker": worker[:128], "instance": self._instance[:128]}
-        attempt = {
-            "job_id": job.id,
-            "number": job.attempts + 1,
-            "started_at": now,
-            "code": "",
-            "reason": "",
-            "advice": "",
-        }
+        attempt = {"job_id": job.id, "number": job.attempts + 1, "started_at": now} | rows.columns(NO_PROBLEM)
         connection.execute(insert(attempts).values(**attempt, **who))
         return rows.modify(
             connection,
@@ -225,7 +215,6 @@ class Claims:
             held = JobRow.of(found)
             values = ending.died(held, self._queue, now)
             self._release_place(connection, held, values, now)
-            words = {"code": Code.WORKER_DIED, "reason": ending.DIED_REASON, "advice": ""}
-            rows.end_attempt(connection, held.claim_id, now, State.FAILED, **words)
+            rows.end_attempt(connection, held.claim_id, now, State.FAILED, ending.DIED)
             log.warning("job taken back", job=held.id, worker=held.worker, state=str(values["state"]))
             return rows.modify(connection, held.id, values)

@@ -73,9 +73,8 @@ class Records:
             .where(jobs.c.archive == self._archive, attempts.c.job_id == job_id)
             .order_by(attempts.c.id)
         )
-        names = AttemptRow.__dataclass_fields__
         with self._database.read() as connection:
-            return [AttemptRow(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
+            return [AttemptRow.of(row) for row in connection.execute(query).mappings()]
 
     def made_by(self, model_digest: str) -> list[JobRow]:
         """The jobs whose results, still in the archive as far as the ledger knows, this model made."""

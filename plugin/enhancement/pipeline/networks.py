@@ -90,7 +90,8 @@ def load_networks(recipe: Recipe, settings: Settings, root: Path) -> Networks:
 def choose_brain_extractor(settings: Settings, root: Path, *, device: str = "auto") -> BrainExtractor:
     """Load the brain extractor that the settings name.
 
-    "auto" takes a brain-extracted series as it is; for a head it is HD-BET where its weights lie, else the built-in one.
+    "auto" takes a brain-extracted series as it is; for a head it is HD-BET where its weights lie, else the built-in
+    one.
 
     Parameters
     ----------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from pydicom.dataset import Dataset
@@ -108,12 +109,16 @@ def _read_volumes(
         if role in _DIFFUSION:
             continue
         if role in recipe.needed:
-            volumes[role] = read_series(instances(role))
-        elif (
-            read := _optional(lambda role=role: read_series(instances(role)), role in found.roles, notes)
-        ) is not None:
+            volumes[role] = _read_role(role, instances)
+            continue
+        read = _optional(partial(_read_role, role, instances), role in found.roles, notes)
+        if read is not None:
             volumes[role] = read
     return volumes
+
+
+def _read_role(role: Role, instances: Callable[[Role], list[Dataset]]) -> SeriesVolume:
+    return read_series(instances(role))
 
 
 def _read_adc(
@@ -135,8 +140,8 @@ def _optional(read: Callable[[], _T], there: bool, notes: list[str]) -> _T | Non
     try:
         return read()
     except InputError as error:
-        _logger.warning("an optional series is left out: %s", error.message)
-        notes.append(error.message)
+        _logger.warning("an optional series is left out: %s", error.reason)
+        notes.append(error.reason)
         return None
 
 

@@ -69,4 +69,4 @@ def run(
     published = store(archive, study_id, series)
     watch.stop()
     audit = audit_record(study, result, provenance, published, watch.seconds, started_at)
-    return Outcome(published, audit, dict(watch.seconds), provenance.warnings)
+    return Outcome(published, audit, dict(watch.seconds), tuple(provenance.warnings))

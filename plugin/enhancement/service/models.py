@@ -85,12 +85,13 @@ class Models:
         try:
             loaded = load()
         except EnhancementError as error:
-            self._health.report(part, Light.RED, error.code, error.message, error.advice)
+            self._health.report(part, Light.RED, error.problem)
             raise
         except (ImportError, OSError, RuntimeError) as error:
-            message = f"the networks cannot be loaded: {type(error).__name__}: {error}"
-            self._health.report(part, Light.RED, "ENGINE", message, "Run scripts/setup again.")
-            raise EnhancementError(message, code="ENGINE", advice="Run scripts/setup again.") from error
+            reason = f"the networks cannot be loaded: {type(error).__name__}: {error}"
+            fault = EnhancementError(reason, code="ENGINE", advice="Run scripts/setup again.")
+            self._health.report(part, Light.RED, fault.problem)
+            raise fault from error
         self._health.clear(part)
         return loaded
 

@@ -62,7 +62,7 @@ def withdraw_unlisted(
     try:
         audit.attach(archive, study_id, record | {"model_digest": model_digest, "series": [uid]})
     except ArchiveError as error:
-        log.warning("audit record not attached", study=study_id, reason=error.message)
+        log.warning("audit record not attached", study=study_id, reason=error.reason)
     log.warning("withdrawn", study=study_id, by=by, series=[uid])
     return {"study_id": study_id, "withdrawn": [uid]}
 

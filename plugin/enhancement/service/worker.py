@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,9 +20,10 @@ from enhancement.errors import (
     Cancelled,
     EnhancementError,
     InputError,
+    JobTimeout,
     LedgerError,
     OutOfMemory,
-    StageError,
+    Problem,
     WeightsMismatch,
     WeightsMissing,
 )
@@ -48,13 +49,6 @@ STUCK_FACTOR = 1.5
 # Errors that no second try can mend: a person has to act, then retry by hand.
 _FINAL = (WeightsMissing, WeightsMismatch)
 _GONE = frozenset({"STUDY_GONE", "SOURCE_GONE", "SERIES_GONE"})
-
-
-class JobTimeout(StageError):
-    """The watchdog ended the job."""
-
-    default_code = "TIMEOUT"
-    default_advice = "Raise ContrastEnhancement.Limits.JobSeconds, or look for what slows this machine down."
 
 
 class _Interrupted(SystemExit):
@@ -136,8 +130,9 @@ class Worker:
         limit = self._settings.limits.job_seconds * STUCK_FACTOR
         part = f"worker {self.name}"
         if current is not None and time.monotonic() - current[1] > limit:
-            message = f"job {current[0].id} has run for more than {limit:.0f} s and does not react"
-            self._health.report(part, Light.RED, "WORKER_STUCK", message, "Restart Orthanc; the job is taken up again.")
+            reason = f"job {current[0].id} has run for more than {limit:.0f} s and does not react"
+            advice = "Restart Orthanc; the job is taken up again."
+            self._health.report(part, Light.RED, Problem("WORKER_STUCK", reason, advice))
         else:
             self._health.clear(part)
 
@@ -157,7 +152,7 @@ class Worker:
                     self._wake.wait(IDLE_S)
                     self._wake.clear()
             except LedgerError as error:
-                self._health.report("ledger", Light.RED, error.code, error.message, error.advice)
+                self._health.report("ledger", Light.RED, error.problem)
                 self._stop.wait(LEDGER_RETRY_S)
             except Exception as error:  # the worker's last frame: nothing may end the thread
                 log.error("worker fault", worker=self.name, error=type(error).__name__, exc_info=True)
@@ -202,7 +197,7 @@ class Worker:
                 result_uids=outcome.result_uids,
                 archive_ids={series.archive_id: series.series_instance_uid for series in outcome.published},
                 audit=outcome.audit,
-                reason=outcome.note,
+                problem=Problem(reason=outcome.note),
             )
         except Cancelled as error:
             self._cancelled(job, hold, error)
@@ -232,7 +227,7 @@ class Worker:
 
     def _cancelled(self, job: JobRow, hold: Hold, error: Cancelled) -> None:
         if error.code == "LEASE_LOST":
-            log.warning("lease lost", reason=error.message)
+            log.warning("lease lost", reason=error.reason)
         elif error.code == "STOPPING":
             self._ledger.claims.release(job)
         else:
@@ -243,9 +238,8 @@ class Worker:
         """Write down the end; what the reader of job and log gets is one sentence and one advice."""
         if error.code == "LEASE_LOST":
             # The ledger was replaced, or another worker has the job. What was stored is found by the next look.
-            log.warning("lease lost", reason=error.message)
+            log.warning("lease lost", reason=error.reason)
             return
-        words: dict[str, Any] = {"code": error.code, "reason": error.message, "advice": error.advice}
         if isinstance(error, ArchiveError) and error.code in _GONE and self._study_is_gone(job):
             self._ledger.requests.study_deleted(job.study_id)
             hold.finish(State.CANCELLED)
@@ -253,5 +247,5 @@ class Worker:
             return
         refused = isinstance(error, InputError)
         final = isinstance(error, _FINAL)
-        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, **words).job
-        log.warning("refused" if refused else "failed", state=str(ended.state), **words)
+        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, problem=error.problem).job
+        log.warning("refused" if refused else "failed", state=str(ended.state), **error.problem.to_json())

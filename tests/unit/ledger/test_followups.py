@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from enhancement.archive.orthanc import OrthancArchive
-from enhancement.errors import ArchiveError
+from enhancement.errors import ArchiveError, Problem
 from enhancement.ledger.states import Code, State
 from enhancement.service.deliveries import Deliveries
 from enhancement.settings import DeliverySettings
@@ -39,7 +39,7 @@ class TestFollowups:
 
     def test_only_a_stored_result_has_one(self, bench: Bench) -> None:
         bench.enqueue()
-        bench.ledger.claims.finish(bench.claim(), State.REJECTED, code="GATE")
+        bench.ledger.claims.finish(bench.claim(), State.REJECTED, problem=Problem("GATE"))
         assert bench.ledger.followups.due() == []
 
     def test_the_partner_takes_over_what_was_left_behind(self, bench: Bench) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enhancement.errors import LedgerError
+from enhancement.errors import LedgerError, Problem
 from enhancement.ledger.states import Code, Priority, Signal, State
 from unit.ledger_support import RECIPE, Bench
 
@@ -61,7 +61,7 @@ class TestAsking:
     def test_rejected_job_is_repeated_by_hand_only(self, bench: Bench) -> None:
         """The same inputs would be refused again."""
         bench.enqueue()
-        bench.ledger.claims.finish(bench.claim(), State.REJECTED, code="GATE", reason="too few slices")
+        bench.ledger.claims.finish(bench.claim(), State.REJECTED, problem=Problem("GATE", "too few slices"))
         assert bench.enqueue().state is State.REJECTED
         assert bench.enqueue(priority=Priority.MANUAL).state is State.QUEUED
 
@@ -79,9 +79,9 @@ class TestAsking:
     def test_refusal_without_a_job(self, bench: Bench) -> None:
         """An ambiguous study is refused at the look."""
         job = bench.ledger.requests.refuse(
-            "study", RECIPE, "inputs", code="AMBIGUOUS_MATCH", reason="two T1c", advice="choose"
+            "study", RECIPE, "inputs", problem=Problem("AMBIGUOUS_MATCH", "two T1c", "choose")
         )
-        assert (job.state, job.code, job.advice) == (State.REJECTED, "AMBIGUOUS_MATCH", "choose")
+        assert (job.state, job.problem.code, job.problem.advice) == (State.REJECTED, "AMBIGUOUS_MATCH", "choose")
 
 
 class TestNewInputs:
@@ -169,13 +169,13 @@ class TestEnding:
         """Each attempt is on record with reason and advice."""
         bench.enqueue()
         job = bench.claim()
-        job = bench.ledger.claims.finish(job, State.FAILED, code="ARCHIVE", reason="no answer", advice="wait").job
-        assert (job.state, job.failures, job.reason) == (State.QUEUED, 1, "no answer")
+        job = bench.ledger.claims.finish(job, State.FAILED, problem=Problem("ARCHIVE", "no answer", "wait")).job
+        assert (job.state, job.failures, job.problem.reason) == (State.QUEUED, 1, "no answer")
         assert bench.ledger.claims.claim("cpu") is None
         bench.advance(16.0)
         assert bench.claim().attempts == 2
         [first, second] = bench.ledger.records.attempts(job.id)
-        assert (first.outcome, first.code, first.advice) == (State.FAILED, "ARCHIVE", "wait")
+        assert (first.outcome, first.problem.code, first.problem.advice) == (State.FAILED, "ARCHIVE", "wait")
         assert second.outcome is None
 
     def test_attempts_run_out(self, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ class TestEnding:
         bench.enqueue()
         for _ in range(3):
             bench.advance(100.0)
-            job = bench.ledger.claims.finish(bench.claim(), State.FAILED, code="STAGE", reason="no").job
+            job = bench.ledger.claims.finish(bench.claim(), State.FAILED, problem=Problem("STAGE", "no")).job
         assert job.state is State.FAILED
         assert bench.enqueue().state is State.FAILED
         job = bench.ledger.requests.retry(job.id, by="admin")
@@ -193,14 +193,17 @@ class TestEnding:
     def test_final_failure_is_not_repeated(self, bench: Bench) -> None:
         """Altered weights do not heal."""
         bench.enqueue()
-        assert bench.ledger.claims.finish(bench.claim(), State.FAILED, code="X", final=True).job.state is State.FAILED
+        assert (
+            bench.ledger.claims.finish(bench.claim(), State.FAILED, problem=Problem("X"), final=True).job.state
+            is State.FAILED
+        )
 
     def test_dead_letters_of_one_cause_are_requeued_together(self, bench: Bench) -> None:
         """After the weights were installed again."""
         for study in "abc":
             bench.enqueue(study)
             bench.ledger.claims.finish(
-                bench.claim(), State.FAILED, code="WEIGHTS_MISMATCH" if study != "c" else "X", final=True
+                bench.claim(), State.FAILED, problem=Problem("WEIGHTS_MISMATCH" if study != "c" else "X"), final=True
             )
         assert bench.ledger.requests.retry_all("WEIGHTS_MISMATCH") == 2
         assert [job.study_id for job in bench.ledger.records.queue()] == ["a", "b"]
@@ -240,7 +243,7 @@ class TestPeople:
     def test_cancel_while_waiting(self, bench: Bench) -> None:
         """It stays cancelled when the study becomes stable again, and comes back by hand."""
         job = bench.ledger.requests.cancel(bench.enqueue().id, by="reader")
-        assert (job.state, job.reason) == (State.CANCELLED, "cancelled by reader")
+        assert (job.state, job.problem.reason) == (State.CANCELLED, "cancelled by reader")
         assert bench.enqueue().state is State.CANCELLED
         assert bench.enqueue(priority=Priority.MANUAL).state is State.QUEUED
 
@@ -251,7 +254,7 @@ class TestPeople:
         bench.ledger.requests.cancel(job.id, by="reader")
         assert bench.ledger.claims.beat(job) is Signal.CANCEL
         ended = bench.ledger.claims.finish(job, State.CANCELLED).job
-        assert (ended.state, ended.code) == (State.CANCELLED, Code.CANCELLED)
+        assert (ended.state, ended.problem.code) == (State.CANCELLED, Code.CANCELLED)
 
     def test_cancel_what_has_ended(self, bench: Bench) -> None:
         """Refused with the state."""
@@ -294,7 +297,7 @@ class TestDeletion:
         job = bench.claim()
         bench.ledger.requests.study_deleted("study")
         assert bench.ledger.claims.beat(job) is Signal.CANCEL
-        assert bench.ledger.claims.finish(job, State.CANCELLED).job.code == Code.STUDY_DELETED
+        assert bench.ledger.claims.finish(job, State.CANCELLED).job.problem.code == Code.STUDY_DELETED
         assert bench.enqueue().state is State.QUEUED
 
     def test_study_deleted_after_it_was_stored_and_sent_again(self, bench: Bench) -> None:
@@ -307,7 +310,7 @@ class TestDeletion:
         """It does not come back by itself."""
         bench.store(uid="1.5")
         [job] = bench.ledger.requests.result_deleted("1.5", by="reader")
-        assert (job.state, job.code) == (State.CANCELLED, Code.RESULT_DELETED)
+        assert (job.state, job.problem.code) == (State.CANCELLED, Code.RESULT_DELETED)
         assert bench.enqueue(present=set()).state is State.CANCELLED
         assert bench.enqueue(priority=Priority.MANUAL).state is State.QUEUED
 

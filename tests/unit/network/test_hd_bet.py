@@ -191,7 +191,7 @@ class TestLoadHdBet:
         """The message says what to fetch."""
         with pytest.raises(WeightsMissing, match=r"dataset\.json") as error:
             load_hd_bet(tmp_path)
-        assert "fetch_hd_bet" in error.value.advice
+        assert "fetch_hd_bet" in error.value.problem.advice
 
 
 class TestChoice:

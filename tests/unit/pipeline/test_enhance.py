@@ -148,4 +148,4 @@ class TestEnhance:
         swapped = StudyImages(t1=images.t1c, t1c=sitk.Cast(images.t1, sitk.sitkFloat32))
         with pytest.raises(GateRefused) as error:
             enhance(swapped, ensemble, StrippedInput(), Settings())
-        assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.message
+        assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.reason

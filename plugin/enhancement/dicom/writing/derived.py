@@ -20,6 +20,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from enhancement import __version__
 from enhancement.dicom.identity import ResultIdentity, digest_uid
+from enhancement.dicom.own_series import SOFTWARE
 from enhancement.dicom.reading.series import SeriesVolume, SourceSlice
 from enhancement.dicom.writing import provenance as origin
 from enhancement.dicom.writing.display import source_window, write_windows
@@ -184,9 +185,9 @@ def _template(
         setattr(ds, keyword, moment.strftime("%Y%m%d"))
     for keyword in ("InstanceCreationTime", "SeriesTime", "ContentTime"):
         setattr(ds, keyword, moment.strftime("%H%M%S.%f"))
-    ds.InstanceCreatorUID = digest_uid("creator", origin.SOFTWARE)
+    ds.InstanceCreatorUID = digest_uid("creator", SOFTWARE)
     # General Equipment names what produced these objects; the scanner is in Contributing Equipment.
-    ds.Manufacturer = ds.ManufacturerModelName = origin.SOFTWARE
+    ds.Manufacturer = ds.ManufacturerModelName = SOFTWARE
     ds.SoftwareVersions = provenance.software_version
     ds.ContentQualification = provenance.content_qualification
     # A source that says so keeps its warnings: text burned in, or a face that was removed before.
@@ -298,7 +299,7 @@ def _file_meta(ds: Dataset) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(digest_uid("implementation", origin.SOFTWARE))
+    meta.ImplementationClassUID = UID(digest_uid("implementation", SOFTWARE))
     meta.ImplementationVersionName = limited(f"OCE_{__version__}", 16)
     return meta
 
@@ -354,8 +355,8 @@ def _require_grid(volume: sitk.Image, reference: sitk.Image, slices: Sequence[So
     )
     if not same or volume.GetSize()[2] != len(slices):
         raise StageError(
-            f"The enhanced volume must lie on the {called}'s grid of {reference.GetSize()} voxels in {len(slices)} slices; "
-            f"it has {volume.GetSize()}, or another position, spacing or direction",
+            f"The enhanced volume must lie on the {called}'s grid of {reference.GetSize()} voxels in {len(slices)} "
+            f"slices; it has {volume.GetSize()}, or another position, spacing or direction",
             code="DERIVED_GRID",
         )
 

@@ -222,7 +222,7 @@ def _standardised(prepared: NetworkInput, role: str) -> Volume:
 
 
 def contrast_change(before: Volume, after: Volume, white: Mask, grey: Mask) -> float:
-    """Ratio of white to grey matter (medians) after contrast over that before, more than 0; NaN where one is missing."""
+    """Ratio of white to grey matter (medians) after contrast over that before, above 0; NaN where one is missing."""
     if not white.any() or not grey.any():
         return float("nan")
     ratios = [float(np.median(v[white])) / max(float(np.median(v[grey])), 1e-6) for v in (before, after)]
