@@ -75,7 +75,7 @@ class Returning:
     def __call__(self, request: Request) -> None:
         if self._refuted or sys.gettrace() is not None or sys.getprofile() is not None:
             return
-        if self._proofs < PROOFS:
+        if not self.proven:
             self._watch(request)
             return
         for name in ("headers", "get"):

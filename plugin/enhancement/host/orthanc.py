@@ -109,13 +109,6 @@ class OrthancHost:
         write = {"error": orthanc.LogError, "critical": orthanc.LogError, "warning": orthanc.LogWarning}
         write.get(level, orthanc.LogInfo)(text)
 
-    def global_property(self, number: int) -> str:
-        """A property that Orthanc keeps in its database; not before ORTHANC_STARTED."""
-        return str(orthanc.GetGlobalProperty(number, ""))
-
-    def set_global_property(self, number: int, value: str) -> None:
-        orthanc.SetGlobalProperty(number, value)
-
     def sdk_transport(self) -> SdkTransport:
         """For servers without a plain HTTP door."""
         return SdkTransport()

@@ -86,22 +86,6 @@ class Inbox:
                 .values(not_before=now + delay_s, set_at=now, looks=arrivals.c.looks + 1)
             )
 
-    def note_incomplete(
-        self, arrival: Arrival | None, study_id: str, recipe: str, missing: Iterable[str], reason: str = ""
-    ) -> None:
-        """The study lacks required series: report it as INCOMPLETE until a later look finds them."""
-        now = self._clock()
-        with self._database.write() as connection:
-            lock_study(connection, self._archive, study_id, recipe)
-            put_incomplete(connection, (self._archive, study_id, recipe), missing, reason, now)
-            if arrival is not None:
-                remove_arrival(connection, self._archive, arrival)
-
-    def complete(self, study_id: str, recipe: str) -> None:
-        """The study is no longer INCOMPLETE."""
-        with self._database.write() as connection:
-            remove_incomplete(connection, self._archive, study_id, recipe)
-
     def incomplete(self, study_id: str | None = None, limit: int = 1000) -> list[IncompleteStudy]:
         """The studies that lack series, the longest waiting first."""
         query = select(incomplete).filter_by(archive=self._archive).order_by(incomplete.c.since).limit(limit)

@@ -60,11 +60,6 @@ class Records:
         query = query.order_by(jobs.c.updated_at.desc(), jobs.c.id.desc()).limit(limit).offset(offset)
         return self._jobs(query)
 
-    def queue(self, limit: int = 1000) -> list[JobRow]:
-        """The waiting jobs, the next first."""
-        query = select(jobs).filter_by(archive=self._archive, state=State.QUEUED)
-        return self._jobs(query.order_by(jobs.c.order_at, jobs.c.id).limit(limit))
-
     def attempts(self, job_id: int) -> list[AttemptRow]:
         """Every try at one job, in order."""
         query = (

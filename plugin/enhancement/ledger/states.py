@@ -166,14 +166,6 @@ class IncompleteStudy:
     checked_at: float
 
 
-@dataclass(frozen=True)
-class Finished:
-    """The job after its attempt ended, and the jobs whose stored results it replaces."""
-
-    job: JobRow
-    superseded: tuple[JobRow, ...] = ()
-
-
 def _values(kind: type[JobRow] | type[AttemptRow], row: RowMapping) -> dict[str, Any]:
     """The columns that a row's class has fields for; the three of its problem as one."""
     values = {field.name: row[field.name] for field in fields(kind) if field.name != "problem"}

@@ -11,7 +11,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, stop_any, s
 
 from enhancement.errors import Cancelled, LedgerError
 from enhancement.ledger.claims import Claims
-from enhancement.ledger.states import Finished, JobRow, Signal, State
+from enhancement.ledger.states import JobRow, Signal, State
 
 log = structlog.get_logger("enhancement.worker")
 
@@ -68,7 +68,7 @@ class Hold:
         if self.signal is Signal.CANCEL:
             raise Cancelled("the job was cancelled")
 
-    def finish(self, state: State, *, patience_s: float = 300.0, **words: Any) -> Finished:
+    def finish(self, state: State, *, patience_s: float = 300.0, **words: Any) -> JobRow:
         """`Claims.finish`, tried again while the ledger is locked, full or out of reach and the lease is alive."""
         patient = Retrying(
             retry=retry_if_exception(_may_pass),
@@ -76,9 +76,9 @@ class Hold:
             wait=wait_exponential(multiplier=0.2, max=5.0),
             reraise=True,
         )
-        finished: Finished = patient(self._claims.finish, self._job, state, **words)
+        ended: JobRow = patient(self._claims.finish, self._job, state, **words)
         self._done.set()
-        return finished
+        return ended
 
     def _keep(self) -> None:
         # A cancellation should be felt within two seconds; a lease must survive a few beats that fail.

@@ -241,5 +241,5 @@ class Worker:
             return
         refused = isinstance(error, InputError)
         final = isinstance(error, _FINAL)
-        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, problem=error.problem).job
+        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, problem=error.problem)
         log.warning("refused" if refused else "failed", state=str(ended.state), **error.problem.to_json())

@@ -22,9 +22,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def _store(bench: Bench, study: str = "study") -> int:
     bench.enqueue(study)
-    return bench.ledger.claims.finish(
-        bench.claim(), State.STORED, result_uids=["1.2"], archive_ids={"abc": "1.2"}
-    ).job.id
+    return bench.ledger.claims.finish(bench.claim(), State.STORED, result_uids=["1.2"], archive_ids={"abc": "1.2"}).id
 
 
 class TestFollowups:
