@@ -1,4 +1,4 @@
-"""All parts of the service put together, and the thread that keeps them in step with Orthanc."""
+"""The app: puts all parts of the service together, and runs the loop that keeps them in step with Orthanc."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""The "ContrastEnhancement" section of orthanc.json, as frozen models.
+"""The settings: the section "ContrastEnhancement" of orthanc.json, as frozen models.
 
-One model per stage; PascalCase keys over snake_case fields, as Orthanc writes its own. An unknown key, a
-wrong type or a value out of range becomes a `SettingsError` that names the JSON path, what was found and
-what is allowed. No other module reads configuration, environment or command line.
+There is one model for each stage. Keys are in PascalCase, as Orthanc writes its own; fields are in snake_case. An
+unknown key, a wrong type or a value out of range becomes a `SettingsError`, which names the JSON path, what was found
+and what is allowed. No other module reads configuration, environment or command line.
+
+`docs/settings.md` is written from the descriptions here by ``scripts/reference.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Doing the work: claim, heartbeat, end; and taking back what a dead process held."""
+"""Claims: a worker takes a job, keeps it by heartbeats, and ends it; what a dead worker held is taken back."""
 
 from __future__ import annotations
 

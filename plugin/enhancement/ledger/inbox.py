@@ -1,7 +1,7 @@
-"""Studies to be looked at, and studies that are not complete.
+"""The inbox: studies that somebody has to look at, and studies that lack a series.
 
-A look (matching the headers, computing the fingerprint) takes longer than a change callback may; so the callback only
-writes the study down here, and a worker looks. What is written survives a crash between the two.
+A look reads all headers of a study, which takes longer than a callback of Orthanc may. The callback therefore only
+writes the study down here, and the look comes later. What is written down survives a crash between the two.
 """
 
 from __future__ import annotations

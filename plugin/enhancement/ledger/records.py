@@ -1,4 +1,4 @@
-"""What people and monitors read from the ledger; nothing here changes it."""
+"""Records: what people, pages and monitors read from the ledger. Nothing here changes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from enhancement.ledger.states import AttemptRow, JobRow, State
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers for the metrics. Ages are in seconds."""
+    """Numbers for the metrics; ages and durations are in seconds."""
 
     by_state: dict[State, int]
     oldest_queued_s: float
@@ -26,7 +26,7 @@ class Counts:
 
 
 class Records:
-    """Queries over the jobs of one archive."""
+    """The jobs of one archive, to be read."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope

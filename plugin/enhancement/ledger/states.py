@@ -62,7 +62,7 @@ class CancelReason(StrEnum):
 
 
 class Code(StrEnum):
-    """Codes that the ledger itself gives to a job, beside those of the errors in `enhancement.errors`."""
+    """The codes that the ledger itself gives a job; errors bring their own."""
 
     WORKER_DIED = "WORKER_DIED"
     STUDY_DELETED = "STUDY_DELETED"
@@ -74,7 +74,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True)
 class JobRow:
-    """One study x recipe x inputs. Times are seconds since 1970 (UTC); no field holds patient data."""
+    """One job: one study, recipe and inputs. Times are seconds since 1970 (UTC); no field holds patient data."""
 
     id: int
     archive: str
@@ -124,7 +124,7 @@ class JobRow:
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """One try at a job. `outcome` is a `State`, or RELEASED after a clean stop; None while it runs."""
+    """One attempt at a job. `outcome` is a `State`, RELEASED after a clean stop, or None while it runs."""
 
     number: int
     worker: str
@@ -156,7 +156,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class IncompleteStudy:
-    """A study that lacks required series, since when, and what is missing."""
+    """A study that lacks series which are needed: which, and since when."""
 
     study_id: str
     recipe: str

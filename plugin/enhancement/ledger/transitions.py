@@ -1,4 +1,4 @@
-"""How an attempt ends: what each end writes into the job's row. Plain functions of the row and the settings."""
+"""How an attempt ends: functions that say what each kind of end writes into the job's row."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Finished series on their way to other systems: asynchronous C-STORE jobs of Orthanc, tried until they succeed.
+"""Deliveries: results on their way to other systems, as C-STORE jobs of Orthanc that are repeated until they succeed.
 
-A destination that is down delays nothing but its own delivery. What is under way is in the ledger's database, so
-a restart goes on with it. Of several Orthancs on one ledger, the one that began a delivery follows it; the others take
-it over when it has fallen silent.
+A destination that is down delays only its own deliveries. They are written down in the ledger's database, so a restart
+goes on with them. Where several Orthancs share a ledger, the one that began a delivery follows it. The others take it
+over when that one falls silent.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class DeliveryRow:
 
 
 class Deliveries:
-    """Writes down, sends, follows and repeats."""
+    """Writes deliveries down, sends them, follows them and repeats them."""
 
     def __init__(
         self,

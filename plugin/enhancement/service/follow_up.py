@@ -1,4 +1,4 @@
-"""Stored results after they are stored: the audit record, deliveries, superseded ones, and recall."""
+"""What happens to a result after it was stored: audit record, label, deliveries, and at last its withdrawal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = structlog.get_logger("enhancement.results")
 
 
 class Results:
-    """Keeps the archive in step with the ledger."""
+    """Does the follow-ups of the ledger, and keeps the archive in step with it."""
 
     def __init__(self, ledger: Ledger, archive: OrthancArchive, settings: Settings, deliveries: Deliveries) -> None:
         self._ledger = ledger

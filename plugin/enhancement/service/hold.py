@@ -1,4 +1,4 @@
-"""The hold of a worker on the job that it claimed: its lease kept alive, and whether to go on."""
+"""A worker's hold on the job that it claimed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _PASSING = frozenset({"LEDGER_BUSY", "LEDGER_FULL", "LEDGER_UNREACHABLE", "LEDGE
 
 
 class Hold:
-    """Keep a claimed job's lease alive from a thread of its own, for as long as the claiming thread lives.
+    """Keeps a claimed job's lease alive from a thread of its own.
 
-    Use it as a context around the work, and call `progress` from it::
+    Use it as a context around the work, and report progress to it::
 
         with Hold(ledger.claims, job) as hold:
             enhance(..., progress=hold.progress)
 
-    A worker thread that died without leaving the context stops the heartbeat, and the job is taken up again.
-    A ledger that cannot be reached for a while is tried again; the lease may then be lost, which `progress`
-    and `Claims.finish` notice.
+    The heartbeat stops when the working thread dies, even if it never leaves the context. The job is then taken up
+    again. A heartbeat that fails, because the ledger is out of reach, is tried again. The lease may be lost meanwhile;
+    `progress` and `finish` then say so.
     """
 
     def __init__(self, claims: Claims, job: JobRow, *, stop: threading.Event | None = None) -> None:

@@ -1,7 +1,8 @@
-"""The look at a study that arrived: does it have what the method needs, and do we have its result already?
+"""Intake: the look at a study that has arrived. Does it have the series that are needed? Is its result stored already?
 
-It reads headers only. What is there becomes a job of the ledger under the fingerprint of its inputs; what is
-missing becomes INCOMPLETE; our own series, whose arrival fires the same event, change no fingerprint.
+A look reads headers only. A study that has what is needed becomes a job, under the fingerprint of its inputs. One that
+lacks a series is noted as incomplete. Series of ours change no fingerprint, so the arrival of a result asks for
+nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Study:
 
 
 class Arrivals(Protocol):
-    """What the look needs of the archive's log of changes (`reconcile.Reconciler`)."""
+    """What a look needs to know of the archive's log of changes; `reconcile.Reconciler` is one."""
 
     def look_begins(self, study_id: str) -> None:
         """Told of a study before it is read, so that its changes up to now need no further look."""
@@ -69,7 +70,7 @@ def is_own(header: Dataset) -> bool:
 
 
 class Intake:
-    """Works off the ledger's arrivals."""
+    """Looks at the studies in the ledger's inbox."""
 
     def __init__(
         self,

@@ -36,19 +36,19 @@ _INTERNAL = frozenset({"archive", "claim_id", "beat", "lease_s", "order_at", "au
 
 
 class Lookup(Protocol):
-    """A short look at Orthanc from a callback, without an HTTP request to ourselves."""
+    """Asks Orthanc something short from within a callback, without an HTTP request to ourselves."""
 
     def get(self, uri: str) -> bytes: ...
 
 
 class Operations:
-    """One service, as seen from outside.
+    """The service, as seen from outside.
 
     Parameters
     ----------
     lookup : Lookup
-        Orthanc through the SDK: callbacks use it where the answer is short, so that many callers at once cannot
-        use up Orthanc's HTTP threads waiting for each other.
+        Orthanc through the SDK. Callbacks use it for short answers. Through HTTP, many callers at once would use up
+        Orthanc's HTTP threads, each waiting for another.
     """
 
     def __init__(
