@@ -24,7 +24,7 @@ from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import Arrival
 from enhancement.service import logs
 from enhancement.service.changes import OrthancStore
-from enhancement.service.deliveries import Deliveries
+from enhancement.service.courier import Courier
 from enhancement.service.executors.in_process import Outcome
 from enhancement.service.follow_up import Results
 from enhancement.service.health import Health, Light
@@ -98,14 +98,10 @@ class App:
             settle_s=self._stable_age_s + STABLE_SLACK_S,
             recent_s=self._settings.reconciliation.list_days * 86400.0,
         )
-        self._deliveries = Deliveries(
-            self._ledger.database,
-            self._ledger.archive,
-            self._archive,
-            self._settings.delivery,
-            instance=self._ledger.instance,
+        self._courier = Courier(
+            self._ledger.deliveries, self._archive, self._settings.delivery, instance=self._ledger.instance
         )
-        self._results = Results(self._ledger, self._archive, self._settings, self._deliveries)
+        self._results = Results(self._ledger, self._archive, self._settings)
         self._follow_up_due = threading.Event()
         self._metrics = Metrics(host.metric, self._ledger, self._health)
         engines = [Models(self._settings, root, device, self._health) for device in self._settings.model.devices]
@@ -120,7 +116,6 @@ class App:
             engine=engines[0],
             workers=self._workers,
             results=self._results,
-            deliveries=self._deliveries,
             health=self._health,
         )
         # As Orthanc decides it: where nothing is said, remote access brings authentication with it.
@@ -259,7 +254,7 @@ class App:
             self._health.report("circuit", Light.RED, Problem("CIRCUIT_OPEN", reason, advice))
         self._metrics.publish()
         self._results.follow_up()
-        self._deliveries.step()
+        self._courier.step()
         if self._settings.enabled and self._settings.automatic:
             self._reconciler.sweep()
 

@@ -17,10 +17,10 @@ from enhancement import __version__
 from enhancement.archive.orthanc import OrthancArchive
 from enhancement.errors import NO_PROBLEM, ArchiveError, EnhancementError, ModelError, Problem
 from enhancement.host.messages import Answer
+from enhancement.ledger.deliveries import DeliveryRow
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import AttemptRow, IncompleteStudy, JobRow, Priority, State
 from enhancement.service import recall
-from enhancement.service.deliveries import Deliveries
 from enhancement.service.follow_up import Results
 from enhancement.service.health import Health, Light
 from enhancement.service.intake import Intake
@@ -62,7 +62,6 @@ class Operations:
         engine: Models,
         workers: Sequence[Worker],
         results: Results,
-        deliveries: Deliveries,
         health: Health,
     ) -> None:
         self._health = health
@@ -74,7 +73,6 @@ class Operations:
         self._engine = engine
         self._workers = workers
         self._results = results
-        self._deliveries = deliveries
         self._explaining = threading.BoundedSemaphore(EXPLAIN_AT_ONCE)
         self._started_at = time.time()
 
@@ -88,7 +86,7 @@ class Operations:
             "started_at": self._started_at,
             "automatic": self._settings.enabled and self._settings.automatic,
             "paused": self._ledger.marks.paused(),
-            "deliveries": self._deliveries.counts(),
+            "deliveries": self._ledger.deliveries.counts(),
             "jobs": {str(state): count for state, count in counts.by_state.items()},
             "arrivals": arrivals,
             "incomplete": incomplete,
@@ -122,7 +120,7 @@ class Operations:
         return self._job_json(job) | {
             "attempt_list": attempts,
             "audit": job.audit,
-            "deliveries": self._deliveries.of_job(job_id),
+            "deliveries": [_delivery_json(row) for row in self._ledger.deliveries.of_job(job_id)],
         }
 
     def study(self, study_id: str) -> dict[str, Any]:
@@ -257,6 +255,10 @@ def _row_json(row: JobRow | AttemptRow) -> dict[str, Any]:
     values = dict(vars(row))
     del values["problem"]
     return values | row.problem.to_json()
+
+
+def _delivery_json(row: DeliveryRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in ("destination", "state", "attempts", "reason")}
 
 
 def _without_job(study_id: str, state: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from enhancement.archive.orthanc import OrthancArchive
 from enhancement.errors import ArchiveError, Problem
 from enhancement.ledger.states import Code, State
-from enhancement.service.deliveries import Deliveries
+from enhancement.service.courier import Courier
 from enhancement.settings import DeliverySettings
 from unit.ledger_support import Bench
 
@@ -95,21 +95,20 @@ class Sender:
 
 
 class TestDeliveries:
-    def _open(self, bench: Bench, sender: Sender, instance: str) -> Deliveries:
+    def _open(self, bench: Bench, sender: Sender, instance: str) -> Courier:
         settings = DeliverySettings(destinations=("pacs",), max_attempts=3)
-        archive = OrthancArchive(sender)
-        return Deliveries(bench.ledger.database, "default", archive, settings, instance=instance, clock=bench.wall)
+        return Courier(bench.ledger.deliveries, OrthancArchive(sender), settings, instance=instance)
 
-    def _of(self, deliveries: Deliveries, job_id: int) -> tuple[str, int]:
-        [row] = deliveries.of_job(job_id)
-        return str(row["state"]), int(row["attempts"])
+    def _of(self, bench: Bench, job_id: int) -> tuple[str, int]:
+        [row] = bench.ledger.deliveries.of_job(job_id)
+        return str(row.state), row.attempts
 
-    def _pair(self, bench: Bench) -> tuple[int, Sender, Deliveries, Sender, Deliveries]:
+    def _pair(self, bench: Bench) -> tuple[int, Sender, Courier, Sender, Courier]:
         job_id = _store(bench)
         one, two = Sender(), Sender()
         first, second = self._open(bench, one, "a"), self._open(bench, two, "b")
-        first.add(job_id, ["abc"])
-        second.add(job_id, ["abc"])
+        for ledger in (bench.ledger, bench.open("b")):
+            ledger.deliveries.add(job_id, "pacs", ["abc"])
         return job_id, one, first, two, second
 
     def test_two_orthancs_send_it_once(self, bench: Bench) -> None:
@@ -125,7 +124,7 @@ class TestDeliveries:
         bench.advance(5.0)
         second.step()
         first.step()
-        assert self._of(first, job_id) == ("DELIVERED", 0)
+        assert self._of(bench, job_id) == ("DELIVERED", 0)
 
     def test_the_other_takes_over_when_the_first_is_silent(self, bench: Bench) -> None:
         job_id, one, first, two, second = self._pair(bench)
@@ -135,7 +134,7 @@ class TestDeliveries:
         bench.advance(400.0)
         second.step()
         assert (len(one.sent), len(two.sent)) == (1, 1)
-        assert self._of(second, job_id) == ("SENDING", 1)
+        assert self._of(bench, job_id) == ("SENDING", 1)
 
     def test_a_clock_set_back_delays_nothing(self, bench: Bench) -> None:
         """By a day, between two attempts."""
@@ -144,7 +143,7 @@ class TestDeliveries:
         one.state = "Failure"
         bench.advance(5.0)
         first.step()
-        assert self._of(first, job_id) == ("WAITING", 1)
+        assert self._of(bench, job_id) == ("WAITING", 1)
         bench.wall.advance(-86400.0)
         first.step()
         assert len(one.sent) == 2
@@ -155,4 +154,4 @@ class TestDeliveries:
         for _ in range(6):
             first.step()
             bench.advance(600.0)
-        assert self._of(first, job_id) == ("FAILED", 3)
+        assert self._of(bench, job_id) == ("FAILED", 3)
