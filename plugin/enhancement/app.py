@@ -139,16 +139,16 @@ class App:
         slow = 0.0
         while not self._stop.is_set():
             if not started or self._generation != self._ledger.generation:
-                started = self._guarded(self._take_up)
-            self._guarded(partial(self._take, events))
+                started = self._guarded("restart", self._take_up)
+            self._guarded("events", partial(self._take, events))
             if self._settings.enabled:
-                self._guarded(self._look)
+                self._guarded("looks", self._look)
             if self._follow_up_due.is_set():
                 self._follow_up_due.clear()
-                self._guarded(self._results.follow_up)
+                self._guarded("follow-up", self._results.follow_up)
             if time.monotonic() - slow > SLOW_TICK_S:
                 slow = time.monotonic()
-                self._guarded(self._keep_house)
+                self._guarded("housekeeping", self._keep_house)
         self._end_workers()
         self._ledger.close()
 
@@ -164,22 +164,21 @@ class App:
         deadline = time.monotonic() + within_s
         return all(worker.join(max(0.0, deadline - time.monotonic())) for worker in self._workers)
 
-    def _guarded(self, step: Callable[[], Any]) -> bool:
-        """Run one step; a fault is reported once and does not end the thread. Whether it went well."""
-        name = getattr(step, "__name__", "taking events")
+    def _guarded(self, part: str, step: Callable[[], Any]) -> bool:
+        """Run one step of this part; return whether it went well. A fault is reported once, and ends nothing."""
         try:
             step()
         except LedgerError as error:
             self._report("ledger", Light.RED, error)
         except EnhancementError as error:
-            self._report(name, Light.YELLOW, error)
+            self._report(part, Light.YELLOW, error)
         except Exception as error:  # the last frame of this thread
-            fault = EnhancementError(f"unexpected {type(error).__name__} in {name}", advice="See Orthanc's log.")
-            if self._report(name, Light.YELLOW, fault):
+            fault = EnhancementError(f"unexpected {type(error).__name__} in {part}", advice="See Orthanc's log.")
+            if self._report(part, Light.YELLOW, fault):
                 log.error("unexpected fault", exc_info=True)
         else:
             self._health.clear("ledger")
-            self._health.clear(name)
+            self._health.clear(part)
             return True
         self._stop.wait(FAULT_S)
         return False

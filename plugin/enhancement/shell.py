@@ -84,7 +84,7 @@ class Shell:
             self._events.put((kind, resource))
 
     def _leave(self) -> None:
-        """End the process here if a step of native code outlives all patience; Python runs this before it finalises.
+        """End the process here if a step of native code outlives all patience. Python runs this before it finalises.
 
         Orthanc has closed its database by now. A thread that came back from C++ into a finalised Python would be
         unwound through that C++, which aborts: Orthanc would seem to have crashed (measured: SIGABRT in place of 0).

@@ -128,7 +128,7 @@ def remove_arrival(connection: Connection, archive: str, arrival: Arrival) -> No
 def put_incomplete(
     connection: Connection, key: tuple[str, str, str], missing: Iterable[str], reason: str, now: float
 ) -> None:
-    """Note what a study (archive, study, recipe) lacks; since when it does is kept."""
+    """Note what a study (archive, study, recipe) lacks. Since when it does is kept."""
     names = dict(zip(("archive", "study_id", "recipe"), key, strict=True))
     since = connection.execute(select(incomplete.c.since).filter_by(**names)).scalar()
     connection.execute(delete(incomplete).filter_by(**names))

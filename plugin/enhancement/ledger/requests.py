@@ -149,7 +149,7 @@ class Requests:
             return rows.modify(connection, job_id, values)
 
     def retry_all(self, code: str, *, by: str = "") -> int:
-        """Queue every dead letter that failed with this code again; return how many."""
+        """Queue again every job that failed for good with this code; return how many."""
         query = select(jobs.c.id).filter_by(archive=self._archive, state=State.FAILED, code=code, current=True)
         with self._database.read() as connection:
             job_ids = list(connection.execute(query.order_by(jobs.c.order_at)).scalars())

@@ -4,7 +4,7 @@
 
     arrival ──> QUEUED ──> RUNNING ──> STORED ──> SUPERSEDED      (newer inputs have a stored result)
       │           ^  │        ├──────> REJECTED                   (these inputs cannot be processed)
-      │           │  │        ├──────> FAILED                     (attempts used up: the dead letter)
+      │           │  │        ├──────> FAILED                     (attempts used up: a person has to look)
       │           └──┼────────┘  later, after a failed attempt or a dead process
       v              └──────────────> CANCELLED
     INCOMPLETE
@@ -167,6 +167,6 @@ class IncompleteStudy:
 
 
 def _values(kind: type[JobRow] | type[AttemptRow], row: RowMapping) -> dict[str, Any]:
-    """The columns that a row's class has fields for; the three of its problem as one."""
+    """The values of a row's class. The three columns of its problem become one value."""
     values = {field.name: row[field.name] for field in fields(kind) if field.name != "problem"}
     return values | {"problem": Problem(row["code"], row["reason"], row["advice"])}

@@ -25,7 +25,7 @@ class Health:
         self._lock = threading.Lock()
 
     def report(self, part: str, light: Light, problem: Problem) -> bool:
-        """Note what is wrong with one part; whether that is news."""
+        """Note what is wrong with one part; return whether that is news."""
         with self._lock:
             news = self._problems.get(part) != (light, problem)
             self._problems[part] = (light, problem)
