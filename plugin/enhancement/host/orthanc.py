@@ -50,7 +50,7 @@ class OrthancHost:
         return found
 
     def on_change(self, callback: Changed) -> None:
-        """Call back with the change's name and the resource. A deletion is named by its level, such as ``DELETED_STUDY``."""
+        """Call back with the change's name and the resource. One deletion is ``DELETED_STUDY``."""
         levels = _names(orthanc.ResourceType)
 
         def changed(change: int, level: int, resource: str) -> None:

@@ -51,7 +51,7 @@ class Records:
         limit: int = 100,
         offset: int = 0,
     ) -> list[JobRow]:
-        """Jobs, the last changed first. Without `states` those in every state, without `study_id` those of every study."""
+        """Jobs, the last changed first; those in every state without `states`, of every study without `study_id`."""
         query = select(jobs).filter_by(archive=self._archive)
         if states is not None:
             query = query.where(jobs.c.state.in_(list(states)))
