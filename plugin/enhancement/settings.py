@@ -4,7 +4,7 @@ There is one model for each stage. Keys are in PascalCase, as Orthanc writes its
 unknown key, a wrong type or a value out of range becomes a `SettingsError`, which names the JSON path, what was found
 and what is allowed. No other module reads configuration, environment or command line.
 
-`docs/settings.md` is written from the descriptions here by ``scripts/reference.py``.
+`docs/settings.md` is written from the descriptions here by ``scripts/document.py``.
 """
 
 from __future__ import annotations

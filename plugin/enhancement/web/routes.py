@@ -1,6 +1,6 @@
 """The routes: each is listed once, bound to the method of `Operations` that answers it.
 
-`docs/rest.md` is written from this list by ``scripts/reference.py``. What a route does is the first line of its
+`docs/rest.md` is written from this list by ``scripts/document.py``. What a route does is the first line of its
 method's docstring.
 """
 

@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pytest
 
-import architecture_picture
+from documentation import picture
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 PAGE = ROOT / "docs" / "architecture.md"
 PLACES = (ROOT, ROOT / "plugin" / "enhancement")
 
 
 def test_picture_is_current() -> None:
-    """Where it is not: run scripts/architecture_picture.py."""
-    assert architecture_picture.PICTURE.read_text(encoding="utf-8") == architecture_picture.draw(
-        architecture_picture.rows()
-    )
+    """Where it is not: run scripts/picture.py."""
+    assert picture.PATH.read_text(encoding="utf-8") == picture.draw(picture.rows())
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w./]+/[\w./]*)`", PAGE.read_text(encoding="utf-8")))))

@@ -1,4 +1,4 @@
-"""Draws docs/architecture.svg from the code: the layers of pyproject.toml, their packages, and who imports whom.
+"""The picture docs/architecture.svg, drawn from the code: the layers, their packages, and who imports whom.
 
 A box is a package or a module of the plugin. It holds its docstring's first line, its modules by room, and what it
 imports directly. Boxes of one row never import each other; a row imports only rows below it.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import grimp
 
-ROOT = Path(__file__).resolve().parent.parent
-PICTURE = ROOT / "docs" / "architecture.svg"
+ROOT = Path(__file__).resolve().parents[2]
+PATH = ROOT / "docs" / "architecture.svg"
 _PLUGIN = "enhancement"
 
 _WIDTH, _MARGIN, _GAP, _LINE = 1180, 14, 10, 15
@@ -145,12 +145,3 @@ def _text(left: float, top: float, style: str, words: str) -> str:
     room, slash, rest = words.partition("/ ")
     marked = f'<tspan class="room">{escape(room)}/</tspan> {escape(rest)}' if slash else escape(words)
     return f'<text x="{left + _GAP:.0f}" y="{top:.0f}" class="{style}">{marked}</text>'
-
-
-def main() -> None:
-    """Write the picture."""
-    PICTURE.write_text(draw(rows()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
