@@ -45,9 +45,15 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         model = _model_of(field)
         if model is not None:
-            each = ", each entry" if get_args(field.annotation) else ""
-            parts += [f"## {field.alias or name}{each}", _words(model), _settings_table(model)]
+            parts += [f"## {field.alias or name}", *_introduction(field, model), _settings_table(model)]
     return "\n\n".join(parts)
+
+
+def _introduction(field: FieldInfo, model: type[BaseModel]) -> list[str]:
+    """What a section is for; of a list of sections also that it is one, and what it holds by default."""
+    if not isinstance(field.default, tuple):
+        return [_words(model)]
+    return [f"{field.description} By default {_default(field)}. Each entry of this list:"]
 
 
 def _settings_table(model: type[BaseModel]) -> str:
