@@ -142,6 +142,6 @@ def _widths(layer: list[Box]) -> list[float]:
 
 
 def _text(left: float, top: float, style: str, words: str) -> str:
-    room, slash, rest = words.partition("/ ")
-    marked = f'<tspan class="room">{escape(room)}/</tspan> {escape(rest)}' if slash else escape(words)
+    room, slash, rest = words.partition("/") if style == "module" else ("", "", "")
+    marked = f'<tspan class="room">{escape(room)}/</tspan>{escape(rest)}' if slash else escape(words)
     return f'<text x="{left + _GAP:.0f}" y="{top:.0f}" class="{style}">{marked}</text>'
