@@ -1,6 +1,6 @@
 """Orthanc as the archive, through its REST API.
 
-`OrthancArchive` says what is asked of Orthanc. A `Transport` says how a request gets there: over HTTP, from anywhere and
+`OrthancArchive` says what is asked of Orthanc. A `Transport` says how a request gets there: by HTTP, from anywhere and
 without the GIL (`HttpTransport`), or through the plugin SDK (`host.orthanc.SdkTransport`).
 """
 
