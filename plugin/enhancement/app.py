@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import SecretStr
@@ -22,10 +22,10 @@ from enhancement.host.base import Host
 from enhancement.host.messages import Answer, Request
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import Arrival
+from enhancement.recipes.offer import offered
 from enhancement.service import logs
 from enhancement.service.changes import OrthancStore
 from enhancement.service.courier import Courier
-from enhancement.service.executors.in_process import Outcome
 from enhancement.service.follow_up import Results
 from enhancement.service.health import Health, Light
 from enhancement.service.intake import Intake
@@ -36,6 +36,9 @@ from enhancement.service.reconcile import Reconciler
 from enhancement.service.worker import Worker
 from enhancement.settings import SECTION, Settings, parse_settings
 from enhancement.web.router import Router
+
+if TYPE_CHECKING:
+    from enhancement.pipeline.publish import Outcome
 
 log = structlog.get_logger("enhancement")
 
@@ -104,16 +107,18 @@ class App:
         self._results = Results(self._ledger, self._archive, self._settings)
         self._follow_up_due = threading.Event()
         self._metrics = Metrics(host.metric, self._ledger, self._health)
-        engines = [Models(self._settings, root, device, self._health) for device in self._settings.model.devices]
-        self._workers = [self._worker(engine) for engine in engines]
-        self._intake = Intake(self._ledger, self._archive, engines[0], self._settings, self._reconciler)
+        self._recipes = offered(self._settings)
+        models = [Models(self._settings, root, device, self._health) for device in self._settings.model.devices]
+        self._workers = [self._worker(one) for one in models]
+        self._intake = Intake(self._ledger, self._archive, models[0], self._recipes, self._settings, self._reconciler)
         operations = Operations(
             settings=self._settings,
             ledger=self._ledger,
             archive=self._archive,
             lookup=host.sdk_transport(),
             intake=self._intake,
-            engine=engines[0],
+            models=models[0],
+            recipes=self._recipes,
             workers=self._workers,
             results=self._results,
             health=self._health,
@@ -257,12 +262,13 @@ class App:
         if self._settings.enabled and self._settings.automatic:
             self._reconciler.sweep()
 
-    def _worker(self, engine: Models) -> Worker:
+    def _worker(self, models: Models) -> Worker:
         return Worker(
-            engine.device,
+            models.device,
             ledger=self._ledger,
             archive=self._archive,
-            engine=engine,
+            models=models,
+            recipes=self._recipes,
             settings=self._settings,
             health=self._health,
             stop=self._stop,

@@ -33,6 +33,7 @@ class Role(StrEnum):
     ADC = "ADC"
     T2 = "T2"
     T1C_VFA = "T1C_VFA"
+    T1C_LOW = "T1C_LOW"
 
 
 class _Stage(BaseModel):
@@ -42,10 +43,11 @@ class _Stage(BaseModel):
 
 
 class ModelSettings(_Stage):
-    """Which weights, and how much of the ensemble to run."""
+    """How the networks are run, whichever the recipe."""
 
-    folder: Path = Field(default=Path("t1c-pro"), description="Model folder; relative to ModelWeights")
-    folds: Annotated[int, Field(ge=1, le=5)] = Field(default=5, description="How many of the networks to run")
+    folds: Annotated[int, Field(ge=1, le=5)] = Field(
+        default=5, description="How many networks of the ensemble are run; fewer are faster and less certain."
+    )
     mirrorings: Literal[1, 2, 4, 8] = Field(
         default=8, description="How many mirror images of a study each network sees; fewer are faster and less certain."
     )
@@ -67,10 +69,34 @@ class ModelSettings(_Stage):
     )
 
 
+class RecipeSettings(_Stage):
+    """One recipe that is offered here; null means the recipe's own choice."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Name of the recipe, such as t1c-pro.")
+    enabled: bool = Field(
+        default=True,
+        description=(
+            "Whether studies are enhanced by this recipe without being asked to; switched off, it is made only "
+            "when asked for by name."
+        ),
+    )
+    model: Path | None = Field(
+        default=None, description="Folder of the model, below ModelWeights; by default the recipe's own."
+    )
+    series_description: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description=(
+            "SeriesDescription of the result; by default the recipe's own. It should keep saying that the "
+            "series was not acquired."
+        ),
+    )
+    settings: dict[str, Any] = Field(default={}, description="Settings that only this recipe has.")
+
+
 class Condition(_Stage):
     """One test of one value of a series: a keyword, one operator and what to compare with.
 
-    `keyword` is any DICOM keyword, or one of those that matching computes (see enhancement/dicom/facts.py):
+    `keyword` is any DICOM keyword, or one of those that matching computes (see enhancement/dicom/matching/facts.py):
     Description, BValues, Diffusion, Contrast, Frames, OwnOutput, Vendor. Text is compared without case;
     `matches` is a regular expression that may be found anywhere, in the text as stored or in its words
     (accents, underscores and punctuation taken out). A value with several parts passes if one part does.
@@ -128,12 +154,12 @@ class MatchingSettings(_Stage):
             "Words in a series' description that say here that contrast agent was given, besides those that are known."
         ),
     )
-    no_contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean it was not")
-    required_roles: tuple[Role, ...] = Field(
-        default=(Role.T1, Role.T1C), description="Without these a study is refused"
-    )
-    wanted_roles: tuple[Role, ...] = Field(
-        default=(Role.FLAIR, Role.DWI), description="Used when there; reported when missing"
+    no_contrast_marks: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Words in a series' description that say here that no contrast agent was given, besides those that "
+            "are known."
+        ),
     )
 
 
@@ -155,9 +181,15 @@ class PreprocessingSettings(_Stage):
         pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 of HD-BET's checkpoint_final.pth; by default that of the file which the script fetches.",
     )
-    bias_field: bool = Field(default=True, description="N4 bias field correction")
-    require_flair: bool = Field(default=False, description="Refuse studies without FLAIR")
-    require_adc: bool = Field(default=False, description="Refuse studies without diffusion")
+    bias_field: bool = Field(
+        default=True, description="Whether the uneven brightness that the receive coils leave is corrected (N4)."
+    )
+    require_flair: bool = Field(
+        default=False, description="Whether a study without FLAIR is refused by recipes that use one."
+    )
+    require_adc: bool = Field(
+        default=False, description="Whether a study without diffusion is refused by recipes that use it."
+    )
 
 
 class Limit(_Stage):
@@ -268,15 +300,18 @@ class OutputSettings(_Stage):
     """What is stored, and how it names itself."""
 
     native_method: Literal["residual", "resampled", "detail"] = Field(
-        default="detail", description="Way back to the T1c's grid; see enhancement/imaging/native.py"
+        default="detail",
+        description=(
+            "How the result comes back to the acquired grid. detail keeps the acquired detail that stands above"
+            " the noise, residual keeps all of it with its noise, resampled keeps none."
+        ),
     )
-    store_adc: bool = Field(default=True, description="Store the computed ADC map as a series too")
-    series_description: Annotated[str, Field(min_length=1, max_length=64)] = Field(
-        default="T1c-pro AI-enhanced, not acquired",
-        description="SeriesDescription of T1c-pro; keep it telling that it was not acquired",
+    store_adc: bool = Field(
+        default=True,
+        description="Whether an ADC map that was computed from the diffusion images is stored as a series too.",
     )
     adc_series_description: Annotated[str, Field(min_length=1, max_length=64)] = Field(
-        default="ADC computed from DWI", description="SeriesDescription of the computed ADC map"
+        default="ADC computed from DWI", description="SeriesDescription of the computed ADC map."
     )
     content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = Field(
         default="RESEARCH", description="ContentQualification (0018,9004) of every result."
@@ -437,9 +472,29 @@ class DeliverySettings(_Stage):
 class Settings(_Stage):
     """The whole section "ContrastEnhancement"."""
 
-    enabled: bool = Field(default=True, description="Off: Orthanc serves, nothing is enhanced")
-    automatic: bool = Field(default=True, description="Start by itself when a study is stable; off: only by hand")
-    model_weights: Path = Field(default=Path("model_weights"), description="Folder of the model folders")
+    enabled: bool = Field(
+        default=True,
+        description="Whether anything is enhanced at all; switched off, Orthanc serves as without the plugin.",
+    )
+    automatic: bool = Field(
+        default=True,
+        description=(
+            "Whether studies are enhanced when they have arrived; switched off, only when somebody asks for it."
+        ),
+    )
+    model_weights: Path = Field(
+        default=Path("model_weights"),
+        description=(
+            "Folder that holds the folders of the models. A relative path starts at the folder above plugin/."
+        ),
+    )
+    recipes: Annotated[tuple[RecipeSettings, ...], Field(min_length=1)] = Field(
+        default=(RecipeSettings(name="t1c-pro"),),
+        description=(
+            "The recipes that are offered. A study that arrives, and a request that names none, gets the result"
+            " of each that is enabled."
+        ),
+    )
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()
@@ -452,8 +507,19 @@ class Settings(_Stage):
     delivery: DeliverySettings = DeliverySettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()
     preload: bool = Field(
-        default=True, description="Verify and load the weights when Orthanc has started, not at the first job"
+        default=True,
+        description=(
+            "Whether the weights are verified and loaded as soon as Orthanc has started; switched off, at the "
+            "first job."
+        ),
     )
+
+    @model_validator(mode="after")
+    def _each_recipe_once(self) -> Settings:
+        names = [recipe.name for recipe in self.recipes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Recipes needs each Name once, found {', '.join(sorted(names))}")
+        return self
 
 
 def parse_settings(section: Mapping[str, Any]) -> Settings:

@@ -244,7 +244,7 @@ class TestAPluginThatCannotWork:
         make_study: MakeStudy,  # noqa: F811
         page: Page,
     ) -> None:
-        orthanc = start_orthanc({"ContrastEnhancement.Model.Folder": "none-such"})
+        orthanc = start_orthanc({"ContrastEnhancement.Recipes": [{"Name": "t1c-pro", "Model": "none-such"}]})
         study = make_study()
         orthanc.send(study.paths)
         open_study(page, orthanc, orthanc.study_id(study.study_instance_uid))

@@ -57,16 +57,18 @@ def free_port() -> int:
             return port
 
 
-def light_model(folder: Path, name: str = "light") -> Manifest:
+def light_model(
+    folder: Path, name: str = "light", *, roles: Sequence[str] = ("T1", "FLAIR", "ADC", "T1C"), reference: str = "T1C"
+) -> Manifest:
     """A model folder whose manifest is true to its content, for the light plugin, which never opens the weights."""
-    channels = [InputChannel(role=role, z_min=-3, z_max=12) for role in ("T1", "FLAIR", "ADC", "T1C")]
+    channels = [InputChannel(role=role, z_min=-3, z_max=12) for role in roles]
     manifest = Manifest(
         name=name,
         version="1",
         recipe="t1c-pro",
-        network=NetworkShape(channels=2, levels=2, convolutions=1, head="residual"),
+        network=NetworkShape(in_channels=len(roles), channels=2, levels=2, convolutions=1, head="residual"),
         inputs=tuple(channels),
-        output=OutputScale(z_min=-3, z_max=12, dose_factor=4),
+        output=OutputScale(z_min=-3, z_max=12, reference=reference, dose_factor=4),
         folds=(Fold(file="fold-0.safetensors", sha256="0" * 64),),
     )
     manifest = manifest.model_copy(update={"digest": manifest.expected_digest()})

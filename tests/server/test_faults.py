@@ -32,9 +32,7 @@ class TestSettings:
         status = orthanc.get("/enhancement/status")
         assert status["light"] == "red"
         message = reasons(orthanc)["SETTINGS"]
-        assert message.startswith(
-            "ContrastEnhancement.Model.Fold: unknown key; allowed here are Devices, Folder, Folds"
-        )
+        assert message.startswith("ContrastEnhancement.Model.Fold: unknown key; allowed here are Devices, Folds")
         assert message in orthanc.log_text()
         assert orthanc.http.get("/enhancement/health").status_code == 503
         assert orthanc.post(f"/enhancement/studies/{orthanc.studies()[0]}").status_code == 503

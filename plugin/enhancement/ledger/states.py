@@ -142,9 +142,13 @@ class AttemptRow:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A study that has to be looked at. `revision` grows with every new reason to look."""
+    """A study that has to be looked at, for one recipe or, with none named, for those that are made of every study.
+
+    `revision` grows with every new reason to look.
+    """
 
     study_id: str
+    recipe: str
     priority: Priority
     origin: str
     requested_by: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -58,10 +59,12 @@ class Results:
 
     def _remove_superseded(self, job: JobRow) -> None:
         """Take what this job's result replaces out of the archive, or its own where a newer one was faster."""
-        jobs = [other for other in self._ledger.records.jobs(study_id=job.study_id) if other.recipe == job.recipe]
-        kept = {uid for other in jobs if other.state is State.STORED for uid in other.result_uids}
+        jobs = self._ledger.records.jobs(study_id=job.study_id)
+        if not any(other.state is State.STORED and other.recipe == job.recipe for other in jobs):
+            return
+        kept = _held(jobs)
         for old in jobs:
-            if old.state is State.SUPERSEDED and kept:
+            if old.state is State.SUPERSEDED and old.recipe == job.recipe:
                 self._remove(old, [uid for uid in old.result_uids if uid not in kept])
 
     def deleted(self, archive_id: str) -> None:
@@ -81,9 +84,11 @@ class Results:
         if job.state not in (State.STORED, State.SUPERSEDED):
             raise LedgerError(f"job {job.id} is {job.state} and has no result", code="WRONG_STATE")
         # The ledger first: the deletion of the series must find the job withdrawn already.
-        for uid in job.result_uids:
+        others = [other for other in self._ledger.records.jobs(study_id=job.study_id) if other.id != job.id]
+        own = [uid for uid in job.result_uids if uid not in _held(others)]
+        for uid in own:
             self._ledger.requests.result_deleted(uid, code=Code.WITHDRAWN, by=by)
-        removed = self._remove(job, list(job.result_uids))
+        removed = self._remove(job, own)
         record = {
             "job": f"withdrawal of {job.id}",
             "withdrawn_at": time.time(),
@@ -109,3 +114,8 @@ class Results:
                 if error.status != 404:
                     raise
         return removed
+
+
+def _held(jobs: Iterable[JobRow]) -> set[str]:
+    """The series that stored results consist of; recipes of one study share the computed ADC map."""
+    return {uid for job in jobs if job.state is State.STORED for uid in job.result_uids}

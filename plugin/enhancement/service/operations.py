@@ -20,6 +20,8 @@ from enhancement.host.messages import Answer
 from enhancement.ledger.deliveries import DeliveryRow
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import AttemptRow, IncompleteStudy, JobRow, Priority, State
+from enhancement.recipes.base import Recipe
+from enhancement.recipes.offer import Offer
 from enhancement.service import recall
 from enhancement.service.follow_up import Results
 from enhancement.service.health import Health, Light
@@ -59,7 +61,8 @@ class Operations:
         archive: OrthancArchive,
         lookup: Lookup,
         intake: Intake,
-        engine: Models,
+        models: Models,
+        recipes: Offer,
         workers: Sequence[Worker],
         results: Results,
         health: Health,
@@ -70,14 +73,15 @@ class Operations:
         self._archive = archive
         self._lookup = lookup
         self._intake = intake
-        self._engine = engine
+        self._models = models
+        self._recipes = recipes
         self._workers = workers
         self._results = results
         self._explaining = threading.BoundedSemaphore(EXPLAIN_AT_ONCE)
         self._started_at = time.time()
 
     def status(self) -> dict[str, Any]:
-        """The light with its problems, the queue, the running jobs, and the model."""
+        """The light with its problems, the queue, the running jobs, and the recipes with their models."""
         counts = self._ledger.records.counts()
         arrivals, incomplete = self._ledger.inbox.counts()
         breaker = self._ledger.records.circuit()
@@ -101,7 +105,7 @@ class Operations:
                 "retry_in_seconds": breaker.retry_in_s,
             },
             "running": [running for worker in self._workers if (running := _running(worker))],
-            "model": self._model(),
+            "recipes": [self._recipe_json(recipe) for recipe in self._recipes.recipes.values()],
         }
 
     def health(self) -> Answer:
@@ -124,9 +128,11 @@ class Operations:
         }
 
     def study(self, study_id: str) -> dict[str, Any]:
-        """The study's newest job; or its state is NOTICED, INCOMPLETE or NONE."""
+        """The study's newest job, rather one under way; or its state is NOTICED, INCOMPLETE or NONE."""
         jobs = self._ledger.records.jobs(study_id=study_id, limit=20)
-        current = next((job for job in jobs if job.current), jobs[0] if jobs else None)
+        newest = [job for job in jobs if job.current] or jobs[:1]
+        under_way = [job for job in newest if job.state in (State.QUEUED, State.RUNNING)]
+        current = next(iter(under_way or newest), None)
         if any(arrival.study_id == study_id for arrival in self._ledger.inbox.waiting(limit=MAX_LISTED)):
             return _without_job(study_id, "NOTICED")
         lacking = self._ledger.inbox.incomplete(study_id)
@@ -143,13 +149,17 @@ class Operations:
         """The studies that lack a series that is needed: which one, and since when; the longest waiting first."""
         return {"studies": [_incomplete_json(study) for study in self._ledger.inbox.incomplete(limit=MAX_LISTED)]}
 
-    def start(self, study_id: str, *, priority: Priority, force: bool, user: str) -> dict[str, Any]:
+    def start(self, study_id: str, *, recipe: str, priority: Priority, force: bool, user: str) -> dict[str, Any]:
         """Ask for one study by hand; asking twice is asking once."""
         if not self._settings.enabled:
             advice = "Set ContrastEnhancement.Enabled to true."
             raise EnhancementError("Enhancement is switched off.", code="DISABLED", advice=advice)
+        if recipe:
+            self._recipes.named(recipe)
         self._require_study(study_id)
-        self._ledger.inbox.notice(study_id, priority=priority, origin="manual", requested_by=user, force=force)
+        self._ledger.inbox.notice(
+            study_id, recipe=recipe, priority=priority, origin="manual", requested_by=user, force=force
+        )
         return _without_job(study_id, "NOTICED")
 
     def cancel(self, job_id: int, *, user: str) -> dict[str, Any]:
@@ -198,8 +208,11 @@ class Operations:
             study = self._intake.read(study_id)
         finally:
             self._explaining.release()
-        explained: dict[str, Any] = {"study_id": study_id, **study.match.to_json()}
-        return explained | {"own_series": sorted(study.own_series)}
+        preprocessing = self._settings.preprocessing
+        judged = {name: recipe.judged(study.match, preprocessing) for name, recipe in self._recipes.recipes.items()}
+        explained: dict[str, Any] = {"study_id": study_id, **judged[self._recipes.default.name].to_json()}
+        decisions = {name: found.decision for name, found in judged.items()}
+        return explained | {"own_series": sorted(study.own_series), "recipes": decisions}
 
     def settings(self) -> dict[str, Any]:
         """The settings in force, with every default; passwords are masked."""
@@ -226,20 +239,21 @@ class Operations:
         except ArchiveError as error:
             raise EnhancementError("There is no such study.", code="NO_SUCH_STUDY") from error
 
-    def _model(self) -> dict[str, Any]:
+    def _recipe_json(self, recipe: Recipe) -> dict[str, Any]:
+        told = {"name": recipe.name, "title": recipe.title, "enabled": recipe.name in self._recipes.enabled}
         try:
-            manifest = self._engine.manifest()
+            manifest = self._models.manifest(recipe)
         except (ModelError, ImportError):
-            return {}
-        return {
+            return told | {"model": {}}
+        model = {
             "name": manifest.name,
             "version": manifest.version,
-            "recipe": manifest.recipe,
             "digest": manifest.digest,
             "folds": min(self._settings.model.folds, len(manifest.folds)),
             "mirrorings": self._settings.model.mirrorings,
             "devices": [worker.name for worker in self._workers],
         }
+        return told | {"model": model}
 
     def _job_json(self, job: JobRow) -> dict[str, Any]:
         values = {name: value for name, value in _row_json(job).items() if name not in _INTERNAL}

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,11 +30,15 @@ from enhancement.errors import (
 from enhancement.host.base import THREAD_NAME
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import JobRow, State
-from enhancement.service.executors.in_process import Outcome, check_room, process
+from enhancement.recipes.offer import Offer
+from enhancement.service.executors.in_process import check_room, process
 from enhancement.service.health import Health, Light
 from enhancement.service.hold import Hold
 from enhancement.service.models import Models
 from enhancement.settings import Settings
+
+if TYPE_CHECKING:
+    from enhancement.pipeline.publish import Outcome
 
 log = structlog.get_logger("enhancement.worker")
 
@@ -44,8 +49,6 @@ STUCK_FACTOR = 1.5
 # Errors that no second try can mend: a person has to act, then retry by hand.
 _FINAL = (WeightsMissing, WeightsMismatch)
 _GONE = frozenset({"STUDY_GONE", "SOURCE_GONE", "SERIES_GONE"})
-
-Stored = Callable[[Outcome], None]
 
 
 class _Interrupted(SystemExit):
@@ -69,19 +72,21 @@ class Worker:
         *,
         ledger: Ledger,
         archive: OrthancArchive,
-        engine: Models,
+        models: Models,
+        recipes: Offer,
         settings: Settings,
         health: Health,
         stop: threading.Event,
         storage: Path,
-        stored: Stored,
+        stored: Callable[[Outcome], None],
     ) -> None:
         self.name = name
         self.current: tuple[JobRow, float] | None = None
         self.progress: tuple[str, float] = ("", 0.0)
         self._ledger = ledger
         self._archive = archive
-        self._engine = engine
+        self._models = models
+        self._recipes = recipes
         self._settings = settings
         self._health = health
         self._stop = stop
@@ -154,10 +159,11 @@ class Worker:
                 self._stop.wait(LEDGER_RETRY_S)
 
     def _preload(self) -> None:
-        try:
-            self._engine.load()
-        except Exception as error:  # reported as red by the engine; every job will say it again
-            log.warning("weights not ready", error=type(error).__name__, reason=str(error))
+        for name in self._recipes.enabled:
+            try:
+                self._models.load(self._recipes.named(name))
+            except Exception as error:  # reported as red by the models; every job will say it again
+                log.warning("weights not ready", recipe=name, error=type(error).__name__, reason=str(error))
 
     def _work(self, job: JobRow) -> None:
         structlog.contextvars.bind_contextvars(job=job.id, study=job.study_id)
@@ -184,7 +190,7 @@ class Worker:
         try:
             check_room(self._settings, self._storage)
             outcome = process(
-                job, self._archive, self._engine, self._settings, progress, superseded=self._superseded(job)
+                job, self._archive, self._models, self._settings, progress, superseded=self._superseded(job)
             )
             hold.finish(
                 State.STORED,

@@ -56,6 +56,7 @@ class Query(BaseModel):
 class Start(Body):
     """How to start a study."""
 
+    recipe: str = Field(default="", description="One of those offered; by default every one that is enabled.")
     priority: Annotated[Priority, BeforeValidator(_priority)] = Field(
         default=Priority.MANUAL,
         description="Who goes first: manual, stat, routine or backfill.",
