@@ -127,25 +127,21 @@ def prepare(
     watch.stage("finding the brain", 0.02)
     extracted = extractor.extract(images[reference])
     registrations = _register(images, roles, reference, extracted.mask, watch)
-    to_reference = registrations["ATLAS"].transform
-    others = [role for role in registrations if role != "ATLAS"]
-    to_series = {role: compose(to_reference, registrations[role].transform) for role in others}
-    to_series[reference] = to_reference
+    to_series = _ways(registrations, reference)
     brain = extracted.mask
     if extracted.possible is not None:
         t1 = _before_contrast(images, reference, registrations)
-        brain = widened(extracted.possible, images[reference], to_reference, t1)
+        brain = widened(extracted.possible, images[reference], to_series[reference], t1)
     watch.stage("resampling", 0.32)
     grid = network_grid()
-    brain_on_grid = sitk.Cast(resample(brain, grid, to_reference, "linear") > 0.5, sitk.sitkUInt8)
+    brain_on_grid = sitk.Cast(resample(brain, grid, to_series[reference], "linear") > 0.5, sitk.sitkUInt8)
     volumes = {role: _resample_role(images[role], grid, to_series[role], role) for role in to_series}
     covered = {role: field_of_view(images[role], grid, to_series[role]) for role in to_series}
     fields: dict[str, sitk.Image] = {}
     if bias_field:
         watch.stage("correcting the bias field", 0.36)
-        for role in [role for role in volumes if role != "ADC"]:
-            fields[role] = estimate_bias_field(volumes[role], brain_on_grid)
-            volumes[role] = volumes[role] / fields[role]
+        fields = {role: estimate_bias_field(volumes[role], brain_on_grid) for role in volumes if role != "ADC"}
+        volumes |= {role: volumes[role] / field for role, field in fields.items()}
     watch.stage("normalising", 0.39)
     brain_zyx = sitk.GetArrayFromImage(brain_on_grid) > 0
     inputs, statistics = _normalised(volumes, covered, brain_zyx, channels)
@@ -162,6 +158,14 @@ def prepare(
         brain=brain,
         missing=tuple(role for role in roles if role not in images),
     )
+
+
+def _ways(registrations: Mapping[str, Registration], reference: str) -> dict[str, sitk.Transform]:
+    """From points of the network's grid to points of each series; the reference is reached first."""
+    to_reference = registrations["ATLAS"].transform
+    others = [role for role in registrations if role != "ATLAS"]
+    ways = {role: compose(to_reference, registrations[role].transform) for role in others}
+    return ways | {reference: to_reference}
 
 
 def _register(
