@@ -25,7 +25,7 @@ from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.gate.checks import check_input, enforce
 from enhancement.imaging.preparation import antialiased, field_of_view
-from enhancement.imaging.registration.register import compose, register_rigid, resample
+from enhancement.imaging.registration.register import FixedSeries, compose, register_rigid, resample
 from enhancement.network.manifest import InputChannel
 from enhancement.pipeline.enhance import NetworkInput, StudyImages, prepare, read_study
 from enhancement.settings import Settings
@@ -141,7 +141,7 @@ def pack_study(
 
 def _with_low_dose(prepared: NetworkInput, t1c: sitk.Image, low: sitk.Image, *, bias_field: bool) -> NetworkInput:
     """The low-dose T1c beside the others, brought there by the same steps, so that the gate sees it too."""
-    registration = register_rigid(t1c, prepared.brain, low)
+    registration = register_rigid(FixedSeries(t1c, prepared.brain), low)
     to_low = compose(prepared.to_series["T1C"], registration.transform)
     volume = resample(antialiased(low), network_grid(), to_low, "spline")
     fields = dict(prepared.fields)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,14 @@ from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.edge import widen
 from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.intensity import BrainStatistics, normalise
-from enhancement.imaging.registration.register import Registration, compose, register_affine, register_rigid, resample
+from enhancement.imaging.registration.register import (
+    FixedSeries,
+    Registration,
+    compose,
+    register_affine,
+    register_rigid,
+    resample,
+)
 
 Progress = Callable[[str, float], None]
 _FINE_MM = 0.75
@@ -160,11 +168,12 @@ def prepare(
     extracted = extractor.extract(images.t1c)
     brain = extracted.mask
     registrations: dict[str, Registration] = {}
+    fixed = FixedSeries(images.t1c, brain)
     others = [role for role in roles if role in found and role != "T1C"]
     for index, role in enumerate(others):
         watch.stage(f"registering {role}", 0.06 + 0.2 * index / max(len(others), 1))
         moving = images.b0 if role == "ADC" and images.b0 is not None else found[role]
-        registrations[role] = register_rigid(images.t1c, brain, moving)
+        registrations[role] = register_rigid(fixed, moving)
     watch.stage("registering to the atlas", 0.26)
     registrations["ATLAS"] = _to_atlas(images.t1c, brain)
     to_t1c = registrations["ATLAS"].transform
@@ -228,9 +237,12 @@ def _require(found: Mapping[str, sitk.Image], channels: Sequence[Channel]) -> No
 
 
 def _to_atlas(t1c: sitk.Image, brain: sitk.Image) -> Registration:
-    atlas = load_atlas()
-    stripped = sitk.Mask(sitk.Cast(t1c, sitk.sitkFloat32), brain)
-    return register_affine(atlas.t1, atlas.brain, stripped)
+    return register_affine(_template(), sitk.Mask(sitk.Cast(t1c, sitk.sitkFloat32), brain))
+
+
+@lru_cache(maxsize=1)
+def _template() -> FixedSeries:
+    return FixedSeries(load_atlas().t1, load_atlas().brain)
 
 
 def widened(
