@@ -22,6 +22,7 @@ from enhancement.imaging.gate.checks import Check, check_input
 from enhancement.imaging.intensity import brain_statistics
 from enhancement.imaging.preparation import NetworkInput
 from enhancement.imaging.registration.register import FixedSeries, judge_alignment
+from enhancement.recipes.amplification import T1C_PRO
 from enhancement.settings import GateSettings
 from simulation import cache
 from simulation.patient import simulate_patient
@@ -98,6 +99,7 @@ def judge(number: int, failure: str, study: Study, limits: GateSettings) -> Judg
     own.SetSpacing([0.9] * 3)
     fixed = FixedSeries(images["T1C"], brain)
     prepared = NetworkInput(
+        reference=T1C_PRO.reference,
         inputs_czyx=np.zeros((0,), np.float32),
         brain_zyx=study.brain,
         volumes=images,
@@ -109,7 +111,7 @@ def judge(number: int, failure: str, study: Study, limits: GateSettings) -> Judg
         brain=own,
         missing=(),
     )
-    return Judged(number, failure, tuple(check_input(prepared, limits)))
+    return Judged(number, failure, tuple(check_input(prepared, limits, T1C_PRO.checks)))
 
 
 def run(

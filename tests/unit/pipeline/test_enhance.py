@@ -1,5 +1,7 @@
 """The pipeline from volumes to a volume, with a network that adds nothing: what goes in must come out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -7,15 +9,38 @@ import torch
 
 from enhancement.errors import Cancelled, GateRefused
 from enhancement.imaging.brain.extraction import FoundBrain, StrippedInput
-from enhancement.imaging.intensity import brain_statistics
+from enhancement.imaging.gate.checks import anatomy
+from enhancement.imaging.intensity import brain_statistics, from_unit
+from enhancement.imaging.preparation import NetworkInput, StudyImages, prepare
 from enhancement.imaging.registration.register import resample
 from enhancement.network.architectures.residual_unet import ResidualUNet
 from enhancement.network.ensemble import Ensemble
+from enhancement.network.loading import load_ensemble
 from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale
-from enhancement.network.weights import load_model, write_model
-from enhancement.pipeline.enhance import Enhancement, NetworkInput, StudyImages, enhance, prepare
-from enhancement.settings import Settings, parse_settings
+from enhancement.network.weights import write_model
+from enhancement.pipeline.enhance import Enhancement, enhance
+from enhancement.pipeline.networks import Networks
+from enhancement.recipes.amplification import T1C_PRO
+from enhancement.recipes.base import Finished, OwnSettings, Predicted
+from enhancement.settings import Role, Settings, parse_settings
 from unit.template_study import template_images
+
+
+def _twice(predicted: Predicted, _own: OwnSettings) -> Finished:
+    seen = from_unit(predicted.mean_zyx, -3, 12, predicted.statistics["T1"])
+    return np.where(predicted.inside, 2 * seen, seen), seen
+
+
+TINY = replace(
+    T1C_PRO,
+    name="tiny",
+    needed=(Role.T1,),
+    wanted=(),
+    reference=Role.T1,
+    covering=(Role.T1,),
+    checks=(anatomy,),
+    finish=_twice,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +65,7 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
     )
     folder = tmp_path_factory.mktemp("model")
     write_model(folder, manifest, [network.state_dict()])
-    return Ensemble(load_model(folder), device="cpu", mirrorings=1)
+    return load_ensemble(folder, device="cpu", mirrorings=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +79,8 @@ def result(images: StudyImages, ensemble: Ensemble) -> tuple[Enhancement, list[t
     """One run, and what it told of its progress."""
     said: list[tuple[str, float]] = []
     settings = parse_settings({"Output": {"NativeMethod": "residual"}})
-    return enhance(images, ensemble, StrippedInput(), settings, lambda s, f: said.append((s, f))), said
+    networks = Networks(ensemble, StrippedInput())
+    return enhance(images, T1C_PRO, networks, settings, lambda s, f: said.append((s, f))), said
 
 
 class _Tight(StrippedInput):
@@ -68,18 +94,18 @@ class _Tight(StrippedInput):
 @pytest.fixture(scope="module")
 def prepared(images: StudyImages, ensemble: Ensemble) -> NetworkInput:
     """From a tight mask."""
-    return prepare(images, ensemble.model.manifest.inputs, _Tight(), bias_field=False)
+    return prepare(images, ensemble.model.manifest.inputs, _Tight(), reference="T1C", bias_field=False)
 
 
 class TestTightMask:
     def test_is_widened_to_the_edge(self, images: StudyImages, prepared: NetworkInput) -> None:
         """More than half of what it was short of, and none of the zeros outside."""
-        whole = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c).mask) > 0
-        tight = sitk.GetArrayFromImage(_Tight().extract(images.t1c).mask) > 0
+        whole = sitk.GetArrayFromImage(StrippedInput().extract(images["T1C"]).mask) > 0
+        tight = sitk.GetArrayFromImage(_Tight().extract(images["T1C"]).mask) > 0
         found = sitk.GetArrayFromImage(prepared.brain) > 0
         assert found[tight].all()
         assert (found & whole).sum() > tight.sum() + 0.5 * (whole & ~tight).sum()
-        assert sitk.GetArrayFromImage(images.t1c)[found & ~tight].min() > 0
+        assert sitk.GetArrayFromImage(images["T1C"])[found & ~tight].min() > 0
 
     def test_everything_else_uses_the_widened_one(self, prepared: NetworkInput) -> None:
         """The network's mask is the native one carried over, and mean and deviation are measured inside it."""
@@ -94,7 +120,7 @@ class TestTightMask:
         self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
     ) -> None:
         """What is not zero is brain, whatever the template says."""
-        own = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c).mask)
+        own = sitk.GetArrayFromImage(StrippedInput().extract(images["T1C"]).mask)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(result[0].brain), own)
 
 
@@ -103,14 +129,14 @@ class TestEnhance:
         self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
     ) -> None:
         """The residual is zero: the T1c comes back within float32, bias field and all."""
-        found = sitk.GetArrayFromImage(result[0].t1c_pro)
-        np.testing.assert_allclose(found, sitk.GetArrayFromImage(images.t1c), atol=0.5)
+        found = sitk.GetArrayFromImage(result[0].image)
+        np.testing.assert_allclose(found, sitk.GetArrayFromImage(images["T1C"]), atol=0.5)
 
     def test_lies_on_the_t1cs_grid(
         self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
     ) -> None:
         """Size, origin, spacing and direction."""
-        made, t1c = result[0].t1c_pro, images.t1c
+        made, t1c = result[0].image, images["T1C"]
         assert made.GetSize() == t1c.GetSize()
         assert made.GetOrigin() == t1c.GetOrigin()
         assert made.GetDirection() == t1c.GetDirection()
@@ -141,11 +167,55 @@ class TestEnhance:
             raise Cancelled("asked for")
 
         with pytest.raises(Cancelled):
-            enhance(images, ensemble, StrippedInput(), Settings(), cancel)
+            enhance(images, T1C_PRO, Networks(ensemble, StrippedInput()), Settings(), cancel)
 
     def test_swapped_series_are_refused(self, images: StudyImages, ensemble: Ensemble) -> None:
         """T1c in the T1's place: nothing brightens, and nothing is made."""
-        swapped = StudyImages(t1=images.t1c, t1c=sitk.Cast(images.t1, sitk.sitkFloat32))
+        swapped = {"T1": images["T1C"], "T1C": sitk.Cast(images["T1"], sitk.sitkFloat32)}
         with pytest.raises(GateRefused) as error:
-            enhance(swapped, ensemble, StrippedInput(), Settings())
-        assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.message
+            enhance(swapped, T1C_PRO, Networks(ensemble, StrippedInput()), Settings())
+        assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.reason
+
+
+@pytest.fixture(scope="module")
+def made(images: StudyImages, tmp_path_factory: pytest.TempPathFactory) -> Enhancement:
+    """The T1 twice as bright above 1, by a recipe of a few lines."""
+    network = ResidualUNet(1, 1, levels=1, convolutions=1, head="residual")
+    torch.nn.init.zeros_(network.last.weight)
+    torch.nn.init.zeros_(network.last.bias)
+    manifest = Manifest(
+        name="tiny",
+        version="0",
+        recipe="tiny",
+        network=NetworkShape(in_channels=1, channels=1, levels=1, convolutions=1, head="residual"),
+        inputs=(InputChannel(role="T1", z_min=-3, z_max=12),),
+        output=OutputScale(z_min=-3, z_max=12, reference="T1"),
+        folds=(Fold(file="fold-0.safetensors", sha256="0" * 64),),
+    )
+    folder = tmp_path_factory.mktemp("tiny")
+    write_model(folder, manifest, [network.state_dict()])
+    networks = Networks(load_ensemble(folder, device="cpu", mirrorings=1), StrippedInput())
+    settings = parse_settings({"Preprocessing": {"BiasField": False}, "Output": {"NativeMethod": "resampled"}})
+    return enhance(images, TINY, networks, settings)
+
+
+class TestAnotherRecipe:
+    """One input, another reference, a finish and a check of its own: the method is the same."""
+
+    def test_lies_on_its_own_reference(self, images: StudyImages, made: Enhancement) -> None:
+        """The T1's grid, which is another one than the T1c's."""
+        assert made.image.GetOrigin() == images["T1"].GetOrigin() != images["T1C"].GetOrigin()
+        assert made.prepared.reference == "T1"
+        assert set(made.prepared.registrations) == {"ATLAS"}
+
+    def test_is_finished_by_the_recipe(self, images: StudyImages, made: Enhancement) -> None:
+        """Twice as bright deep inside."""
+        inner = sitk.GetArrayFromImage(sitk.BinaryErode(made.brain, [3, 3, 3])) > 0
+        before, after = (sitk.GetArrayFromImage(image)[inner] for image in (images["T1"], made.image))
+        assert np.median(after / before) == pytest.approx(2.0, abs=0.05)
+
+    def test_is_held_against_its_own_checks_alone(self, made: Enhancement) -> None:
+        """The brain's, and the spread that every ensemble has."""
+        assert {check.code for check in made.checks} == {
+            "BRAIN_SMALL", "BRAIN_LARGE", "ATLAS", "OVERHANG", "SPREAD",
+        }  # fmt: skip
