@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.edge import widen
 from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.intensity import BrainStatistics, normalise
-from enhancement.imaging.registration.register import Registration, register_affine, register_rigid
+from enhancement.imaging.registration.register import FixedSeries, Registration, register_affine, register_rigid
 from enhancement.imaging.registration.transforms import compose
 from enhancement.imaging.resampling import antialiased, resample
 from enhancement.progress import Stopwatch
@@ -173,15 +174,15 @@ def _register(
 ) -> dict[str, Registration]:
     """Every other series to the reference, by role, and the reference to the atlas, as "ATLAS"."""
     registrations: dict[str, Registration] = {}
+    fixed = FixedSeries(images[reference], brain)
     others = [role for role in roles if role in images and role != reference]
     for index, role in enumerate(others):
         watch.stage(f"registering {role}", 0.06 + 0.2 * index / max(len(others), 1))
         moving = images.get("DWI", images[role]) if role == "ADC" else images[role]
-        registrations[role] = register_rigid(images[reference], brain, moving)
+        registrations[role] = register_rigid(fixed, moving)
     watch.stage("registering to the atlas", 0.26)
-    atlas = load_atlas()
     stripped = sitk.Mask(sitk.Cast(images[reference], sitk.sitkFloat32), brain)
-    registrations["ATLAS"] = register_affine(atlas.t1, atlas.brain, stripped)
+    registrations["ATLAS"] = register_affine(_template(), stripped)
     return registrations
 
 
@@ -213,6 +214,11 @@ def _require(found: Mapping[str, sitk.Image], channels: Sequence[Channel]) -> No
     lacking = [c.role for c in channels if getattr(c, "required", False) and c.role not in found]
     if lacking:
         raise MissingRole(f"the model needs {', '.join(lacking)}, found only {', '.join(sorted(found))}")
+
+
+@lru_cache(maxsize=1)
+def _template() -> FixedSeries:
+    return FixedSeries(load_atlas().t1, load_atlas().brain)
 
 
 def widened(
