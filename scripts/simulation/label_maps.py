@@ -37,6 +37,11 @@ class HeadChoice:
     path: Path
     mirrored: bool = False
 
+    @property
+    def name(self) -> str:
+        """Of the label map, without its folder."""
+        return self.path.name.split(".")[0]
+
 
 def number_of(path: Path, position: int) -> int:
     """A head's number: the digits at the end of its name, or its place (from 1) in the folder where there are none."""
@@ -66,34 +71,33 @@ def heads_in(folder: Path) -> dict[int, Path]:
     return result
 
 
-def choose(folder: Path, purpose: Purpose, number: int) -> Path:
-    """The label map of this number, if this purpose may use it.
+def draw_head_choice(rng: np.random.Generator, folder: Path, purpose: Purpose, number: int | None = None) -> HeadChoice:
+    """Draw one of the heads for this purpose (or take the one of this number), mirrored or not.
 
     Raises
     ------
     InputError
-        If there is no such head, or it is kept for the other purpose.
+        If the folder has no head for this purpose, or the one named is not for it.
     """
     heads = heads_in(folder)
+    if number is not None:
+        path = _named(folder, heads, purpose, number)
+    else:
+        allowed = [p for n, p in sorted(heads.items()) if purpose_of(n) == purpose]
+        if not allowed:
+            raise InputError(f"{folder}: a head for {purpose} is needed, all are kept for the other purpose; add one")
+        path = allowed[int(rng.integers(len(allowed)))]
+    return HeadChoice(path, bool(rng.random() < 0.5))
+
+
+def _named(folder: Path, heads: dict[int, Path], purpose: Purpose, number: int) -> Path:
     if number not in heads:
-        raise InputError(f"head {number} was asked for; {folder} has {', '.join(map(str, heads))}")
+        raise InputError(
+            f"head {number} was asked for; {folder} has {', '.join(map(str, sorted(heads)))}; name another"
+        )
     if purpose_of(number) != purpose:
-        raise InputError(f"head {number} was asked for {purpose}; it is kept for {purpose_of(number)}; choose another")
+        raise InputError(f"head {number} was asked for {purpose}; it is kept for {purpose_of(number)}; name another")
     return heads[number]
-
-
-def draw_head_choice(rng: np.random.Generator, folder: Path, purpose: Purpose) -> HeadChoice:
-    """Draw one of the heads for this purpose, mirrored or not.
-
-    Raises
-    ------
-    InputError
-        If the folder has no head for this purpose.
-    """
-    allowed = [path for number, path in sorted(heads_in(folder).items()) if purpose_of(number) == purpose]
-    if not allowed:
-        raise InputError(f"{folder}: a head for {purpose} is needed, all are kept for the other purpose; add one")
-    return HeadChoice(allowed[int(rng.integers(len(allowed)))], bool(rng.random() < 0.5))
 
 
 def cache_folder() -> Path:
