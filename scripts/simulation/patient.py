@@ -30,9 +30,10 @@ from simulation.fields import Volume, smooth_noise, stream
 from simulation.label_maps import HeadChoice, Purpose, draw_head_choice
 from simulation.layers import Label, Layer, Model, adc_map, concentration_map, label_map, render
 from simulation.lesion_shapes import LesionDraw
-from simulation.lesions import MIMIC_KINDS, build_lesion, draw_lesion, leukoaraiosis, place
+from simulation.lesions import MIMIC_KINDS, build_lesion, draw_enhancing, draw_lesion, leukoaraiosis
 from simulation.normal_structures import gland_layers, plexus_layer
 from simulation.physics import Sequence, Tissue, plasma_concentration
+from simulation.places import place
 from simulation.protocols import Protocol, draw_protocol
 from simulation.tissues import draw_agent, draw_brain_tissues
 from simulation.vessels import build_vessels, draw_vessels
@@ -76,7 +77,8 @@ class PatientConfig:
     low_dose: float = 0.25
     enhancing: float = 0.7
     kinds: tuple[tuple[str, float], ...] = (
-        ("metastasis", 0.55), ("glioma", 0.22), ("meningioma", 0.11), ("leptomeningeal", 0.05), ("postoperative", 0.07),
+        ("metastasis", 0.40), ("miliary", 0.10), ("glioma", 0.26), ("lymphoma", 0.05), ("meningioma", 0.09),
+        ("leptomeningeal", 0.05), ("postoperative", 0.05),
     )  # fmt: skip
     same_t1c: bool = False
     misregistration_mm: float = 1.0
@@ -157,14 +159,20 @@ class SimulatedPatient:
             return cls(**volumes, **masks, labels=file["labels"], t1c_k=targets, meta=meta)
 
 
-def draw_lesions(rng: np.random.Generator, anatomy: Anatomy, config: PatientConfig) -> list[LesionDraw]:
-    """Draw the lesions of one patient, mimics first (enhancing ones lie on top)."""
+def draw_lesions(
+    rng: np.random.Generator, anatomy: Anatomy, config: PatientConfig, normal: tuple[Layer, ...] = ()
+) -> list[LesionDraw]:
+    """Draw the lesions of one patient, mimics first (enhancing ones lie on top).
+
+    Some metastases touch what is in ``normal``, vessels and plexus; without it these alone lie elsewhere.
+    """
     counts = {
         "wmdisease": min(int(rng.geometric(0.08)), 40) if rng.random() < 0.4 else 0,
         "nonenhancing": int(rng.integers(1, 4)) if rng.random() < 0.35 else 0,
         "bright": int(rng.integers(1, 5)) if rng.random() < 0.3 else 0,
         "laminar": 1 if rng.random() < 0.06 else 0,
         "cavity": 1 if rng.random() < 0.06 else 0,
+        "bloodrim": 1 if rng.random() < 0.06 else 0,
     }
     if config.only:
         counts = {kind: int(rng.integers(2, 9)) for kind in config.only if kind in MIMIC_KINDS}
@@ -173,29 +181,8 @@ def draw_lesions(rng: np.random.Generator, anatomy: Anatomy, config: PatientConf
     result = [draw_lesion(rng, kind, place(rng, anatomy, kind)) for kind, n in counts.items() for _ in range(n)]
     allowed = [(k, w) for k, w in config.kinds if not config.only or k in config.only]
     if allowed and rng.random() < config.enhancing:
-        result += _enhancing(rng, anatomy, allowed)
+        result += draw_enhancing(rng, anatomy, allowed, normal)
     return result
-
-
-def _enhancing(rng: np.random.Generator, anatomy: Anatomy, kinds: list[tuple[str, float]]) -> list[LesionDraw]:
-    names, weights = zip(*kinds, strict=True)
-    kind = str(rng.choice(names, p=np.array(weights) / sum(weights)))
-    level = float(np.exp(rng.normal(0, 0.2)))
-    count = min(int(rng.geometric(0.13)), 25) if kind == "metastasis" else 1 + int(rng.random() < 0.15)
-    return [draw_lesion(rng, kind, place(rng, anatomy, kind), level=level) for _ in range(count)]
-
-
-def draw_head(seed: int, config: PatientConfig) -> HeadChoice | None:
-    """The real head that is this patient's anatomy; none where the configuration has no folder of heads.
-
-    Raises
-    ------
-    InputError
-        If the folder has no head for this purpose, or the head named is kept for the other one.
-    """
-    if not config.anatomies:
-        return None
-    return draw_head_choice(stream(seed, "real head"), Path(config.anatomies), config.heads, config.head)
 
 
 def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[Model, list[LesionDraw], dict[str, Any]]:
@@ -221,7 +208,7 @@ def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[M
     layers.append(
         Layer("vessels", tissues["blood"], index, alpha, np.full(index.shape, blood, np.float32), Label.VESSEL)
     )
-    lesions = draw_lesions(stream(seed, "lesions"), anatomy, config)
+    lesions = draw_lesions(stream(seed, "lesions"), anatomy, config, tuple(layers))
     if ("wmdisease" in config.only) or (config.mimics and not config.only and rng.random() < 0.25):
         layers.append(leukoaraiosis(rng, anatomy, field_t))
     for lesion in lesions:
@@ -411,6 +398,7 @@ def _meta(
             "diameter_mm": lesion.diameter_mm,
             "concentration_mm": lesion.concentration_mm,
             "enhancing": lesion.enhancing,
+            "site": lesion.site,
         }
         for lesion in lesions
     ]
