@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.anatomy import SHAPE, Anatomy, build_anatomy, draw_anatomy, mni_to_voxel
+from simulation.anatomy import SHAPE, Anatomy, AnatomyDraw, build_anatomy, draw_anatomy, mni_to_voxel
 from simulation.corruption import (
     SeriesDraw,
     add_ghost,
@@ -27,7 +27,7 @@ from simulation.corruption import (
     warp_along,
 )
 from simulation.fields import Volume, smooth_noise, stream
-from simulation.label_maps import HeadChoice, Purpose, draw_head_choice
+from simulation.label_maps import Purpose, draw_head_choice
 from simulation.layers import Label, Layer, Model, adc_map, concentration_map, label_map, render
 from simulation.lesion_shapes import LesionDraw
 from simulation.lesions import MIMIC_KINDS, build_lesion, draw_enhancing, draw_lesion, leukoaraiosis
@@ -188,8 +188,8 @@ def draw_lesions(
 def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[Model, list[LesionDraw], dict[str, Any]]:
     """The patient before any scanner: anatomy, vessels, enhancing normal structures, lesions, agent."""
     field_t = protocol.field_t
-    head = draw_head(seed, config)
-    anatomy = build_anatomy(replace(draw_anatomy(stream(seed, "anatomy")), head=head))
+    drawn = anatomy_of(seed, config)
+    anatomy = build_anatomy(drawn)
     rng = stream(seed, "agent")
     tissues = draw_brain_tissues(stream(seed, "tissues"), field_t)
     agent = draw_agent(rng, field_t)
@@ -214,8 +214,8 @@ def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[M
     for lesion in lesions:
         layers += build_lesion(lesion, anatomy, field_t)
     facts: dict[str, Any] = {"agent": agent.name, "minutes": minutes, "plasma_mm": plasma, "blood_mm": blood}
-    if head is not None:
-        facts |= {"head": head.name, "mirrored": head.mirrored}
+    if drawn.head is not None:
+        facts |= {"head": drawn.head.name, "mirrored": drawn.head.mirrored}
     return Model(anatomy, tissues, base, layers, agent), lesions, facts
 
 
