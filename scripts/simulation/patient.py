@@ -185,6 +185,21 @@ def draw_lesions(
     return result
 
 
+def anatomy_of(seed: int, config: PatientConfig) -> AnatomyDraw:
+    """This patient's anatomy: of a real head where the configuration has a folder of heads.
+
+    Raises
+    ------
+    InputError
+        If the folder has no head for this purpose, or the head named is kept for the other one.
+    """
+    drawn = draw_anatomy(stream(seed, "anatomy"))
+    if not config.anatomies:
+        return drawn
+    rng = stream(seed, "real head")
+    return replace(drawn, head=draw_head_choice(rng, Path(config.anatomies), config.heads, config.head))
+
+
 def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[Model, list[LesionDraw], dict[str, Any]]:
     """The patient before any scanner: anatomy, vessels, enhancing normal structures, lesions, agent."""
     field_t = protocol.field_t
