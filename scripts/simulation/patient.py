@@ -35,7 +35,7 @@ from simulation.normal_structures import gland_layers, plexus_layer
 from simulation.physics import Sequence, Tissue, plasma_concentration
 from simulation.places import place
 from simulation.protocols import Protocol, draw_protocol
-from simulation.tissues import draw_agent, draw_brain_tissues
+from simulation.tissues import draw_agent, draw_brain_tissues, random_contrast
 from simulation.vessels import build_vessels, draw_vessels
 
 UNIT = 300.0  # mean brain signal of a series with gain 1; far from float16's limits even at 8 times the dose
@@ -65,6 +65,8 @@ class PatientConfig:
         If set, only lesions of these kinds (null cohorts): for instance ``("bright",)``.
     sequences
         If set, the kinds of T1 and T1c: for instance ``("mprage", "se")``, unlike ones.
+    random_contrast_share : 0..1
+        Share of patients whose healthy tissues have contrasts that nobody has (`simulation.tissues.random_contrast`).
     anatomies
         Folder of real heads' label maps (`simulation.label_maps`); empty: the ICBM average is everybody's anatomy.
     heads
@@ -87,6 +89,7 @@ class PatientConfig:
     mimics: bool = True
     only: tuple[str, ...] = ()
     sequences: tuple[str, str] | None = None
+    random_contrast_share: float = 0.0
     anatomies: str = ""
     heads: Purpose = "training"
     head: int | None = None
@@ -207,6 +210,7 @@ def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[M
     anatomy = build_anatomy(drawn)
     rng = stream(seed, "agent")
     tissues = draw_brain_tissues(stream(seed, "tissues"), field_t)
+    tissues = random_contrast(stream(seed, "contrast"), tissues, config.random_contrast_share)
     agent = draw_agent(rng, field_t)
     minutes, haematocrit = float(rng.uniform(2, 12)), float(rng.uniform(0.35, 0.48))
     plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0, 0.12)))
