@@ -28,15 +28,16 @@ from simulation.corruption import (
 )
 from simulation.fields import Volume, smooth_noise, stream
 from simulation.label_maps import Purpose, draw_head_choice
-from simulation.layers import Label, Layer, Model, adc_map, concentration_map, label_map, render
+from simulation.layers import Layer, Model, adc_map, concentration_map, label_map, render
 from simulation.lesion_shapes import LesionDraw
 from simulation.lesions import MIMIC_KINDS, build_lesion, draw_enhancing, draw_lesion, leukoaraiosis
 from simulation.normal_structures import gland_layers, plexus_layer
-from simulation.physics import Sequence, Tissue, plasma_concentration
+from simulation.physics import Sequence, plasma_concentration
 from simulation.places import place
 from simulation.protocols import Protocol, draw_protocol
 from simulation.tissues import draw_agent, draw_brain_tissues, random_contrast
-from simulation.vessels import build_vessels, draw_vessels
+from simulation.vasculature.build import Blood, blood_of, build_vasculature, draw_vasculature
+from simulation.vasculature.flow import draw_flow
 
 UNIT = 300.0  # mean brain signal of a series with gain 1; far from float16's limits even at 8 times the dose
 
@@ -212,21 +213,20 @@ def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[M
     tissues = draw_brain_tissues(stream(seed, "tissues"), field_t)
     tissues = random_contrast(stream(seed, "contrast"), tissues, config.random_contrast_share)
     agent = draw_agent(rng, field_t)
-    minutes, haematocrit = float(rng.uniform(2, 12)), float(rng.uniform(0.35, 0.48))
-    plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0, 0.12)))
+    minutes, haematocrit = float(rng.uniform(1.5, 9)), float(rng.uniform(0.33, 0.48))
+    plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0.1, 0.22)))
     blood = plasma * (1 - haematocrit)
     base = {
         "wm": blood * float(rng.uniform(0.012, 0.03)),
         "gm": blood * float(rng.uniform(0.03, 0.06)),
         "csf": 0.0,
-        "dura": plasma * float(rng.uniform(0.1, 0.5)),
+        "dura": plasma * float(rng.uniform(0.2, 0.9)),
     }
-    layers = [plexus_layer(rng, anatomy, tissues["plexus"], plasma)]
+    vessel_rng = stream(seed, "vessels")
+    carried = Blood(blood_of(tissues["blood"], field_t), draw_flow(stream(seed, "flow")), blood, plasma, base["dura"])
+    layers = build_vasculature(draw_vasculature(vessel_rng), anatomy, carried, tissues)
+    layers.append(plexus_layer(rng, anatomy, tissues["plexus"], plasma))
     layers += gland_layers(rng, anatomy, tissues["pituitary"], plasma)
-    index, alpha = build_vessels(draw_vessels(stream(seed, "vessels")), anatomy)
-    layers.append(
-        Layer("vessels", tissues["blood"], index, alpha, np.full(index.shape, blood, np.float32), Label.VESSEL)
-    )
     lesions = draw_lesions(stream(seed, "lesions"), anatomy, config, tuple(layers))
     if ("wmdisease" in config.only) or (config.mimics and not config.only and rng.random() < 0.25):
         layers.append(leukoaraiosis(rng, anatomy, field_t))
@@ -261,13 +261,6 @@ def epi_shift(rng: np.random.Generator, anatomy: Anatomy) -> Volume:
         falls = [np.exp(-0.5 * ((a - c) / _AIR_REACH_MM) ** 2) for a, c in ((z, cz), (y, cy), (x, cx))]
         field += (falls[0][:, None, None] * falls[1][None, :, None] * falls[2][None, None, :]).astype(np.float32)
     return np.float32(strength) * field
-
-
-def flowing(rng: np.random.Generator, blood: Tissue, kind: str) -> Tissue:
-    """Blood as the T1 sequence sees it: voids in spin echo, inflow (as if T1 were short) in gradient echo."""
-    if kind == "se":
-        return replace(blood, pd=blood.pd * float(rng.uniform(0.15, 1.0)))
-    return replace(blood, t1_ms=blood.t1_ms * float(rng.uniform(0.35, 1.0))) if rng.random() < 0.5 else blood
 
 
 class _Scanner:

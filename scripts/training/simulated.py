@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from simulation import cache
-from simulation.layers import Label
+from simulation.layers import NORMAL_ENHANCEMENT, Label
 from simulation.patient import PatientConfig, simulate_patient
 from training.patients import pack
 from training.recipe import DISEASE, FOCAL
@@ -20,7 +20,7 @@ from training.recipe import DISEASE, FOCAL
 FIRST_SEED = 1_000_000
 _INPUTS = ("t1", "flair", "adc", "t1c", "t1c_low")
 #: Labels of normal structures in the brain that take up agent.
-PHYSIOLOGICAL = (Label.VESSEL, Label.PLEXUS)
+PHYSIOLOGICAL = NORMAL_ENHANCEMENT
 _NO_UPTAKE = (Label.OEDEMA, Label.NON_ENHANCING, Label.T1_BRIGHT, Label.WM_DISEASE, Label.CAVITY)
 #: Receive fields are smoother than this; tissue that is averaged over it has no noise left.
 _FIELD_MM = 12.0
