@@ -55,9 +55,9 @@ TRUNKS = (
     Trunk("superior sagittal sinus", "sinus", ((0, 74, 8), (0, 68, 38), (0, 46, 62), (0, 14, 80), (0, -22, 86),
           (0, -56, 80), (0, -86, 52), (0, -106, 16), (0, -105, -6), (0, -99, -27)), (1.4, 4.2), "midline skull", False,
           parent=True),
-    Trunk("transverse sinus", "sinus", ((0, -99, -27), (24, -93, -30), (44, -78, -34), (56, -58, -37)), (4.0, 3.8),
+    Trunk("transverse sinus", "sinus", ((0, -99, -27), (24, -93, -30), (44, -78, -34), (56, -58, -37)), (3.8, 3.6),
           "tentorium skull", parent=True),
-    Trunk("sigmoid sinus", "sinus", ((56, -58, -37), (50, -46, -46), (40, -42, -62), (34, -38, -70)), (3.8, 3.8),
+    Trunk("sigmoid sinus", "sinus", ((56, -58, -37), (50, -46, -46), (40, -42, -62), (34, -38, -70)), (3.5, 3.4),
           "skull"),
     Trunk("straight sinus", "sinus", ((0, -41, 4), (0, -60, -6), (0, -79, -19), (0, -97, -27)), (1.8, 2.6),
           "midline tentorium", False, parent=True),
@@ -120,6 +120,9 @@ TRUNKS = (
 )  # fmt: skip
 
 
+_SEEN_ARTERIES = ("internal carotid", "vertebral", "basilar")
+
+
 @dataclass(frozen=True)
 class Course:
     """A trunk in one head: voxels from end to end and radius in mm."""
@@ -139,7 +142,7 @@ def polyline(points: NDArray[np.floating], step_mm: float = 0.6) -> Points:
 
 def draw_courses(rng: np.random.Generator, terrain: Terrain, calibre: float, jitter_mm: float) -> list[Course]:
     """All trunks of one patient; one transverse and sigmoid sinus is usually larger."""
-    dominance = float(rng.uniform(-0.6, 0.6))
+    dominance = float(rng.uniform(-0.65, 0.65))
     result = []
     for trunk in TRUNKS:
         for side in (1, -1) if trunk.paired else (1,):
@@ -148,7 +151,7 @@ def draw_courses(rng: np.random.Generator, terrain: Terrain, calibre: float, jit
             jitter = rng.normal(0, jitter_mm, control.shape)
             thickness = calibre * float(np.exp(rng.normal(0, 0.15)))
             if trunk.name in ("transverse sinus", "sigmoid sinus"):
-                thickness *= 1 + side * dominance
+                thickness *= 1 + side * dominance * (0.4 if side * dominance > 0 else 1.0)
             if shown:
                 # The ends stay, where vessels meet.
                 jitter[[0, -1]] *= 0.3
@@ -156,8 +159,23 @@ def draw_courses(rng: np.random.Generator, terrain: Terrain, calibre: float, jit
                     jitter[:, 0] *= 0.3
                 line = terrain.place(polyline(control + jitter))
                 radius = np.linspace(*trunk.radius_mm, len(line)) * max(thickness, 0.3)
-                result.append(Course(trunk, side, _snap(line, radius, trunk.habitat, terrain), radius))
+                line = _snap(line, radius, trunk.habitat, terrain)
+                result.append(Course(trunk, side, _to_seen(line, trunk, terrain), radius))
     return result
+
+
+def _to_seen(line: Points, trunk: Trunk, terrain: Terrain) -> Points:
+    """Move a line into the large vessels that the head's label map shows near it."""
+    seen = terrain.seen.get(trunk.kind) if trunk.kind == "sinus" or trunk.name in _SEEN_ARTERIES else None
+    if seen is None:
+        return line
+    for _ in range(3):
+        gap, index = seen.query(line, k=16, distance_upper_bound=6.0)
+        near = np.isfinite(gap).all(axis=1)
+        line[near] += 0.6 * (seen.data[index[near]].mean(axis=1) - line[near])
+        for _ in range(4):
+            line = smooth(line)
+    return line
 
 
 def _snap(line: Points, radius: NDArray[np.float64], habitat: Habitat, terrain: Terrain) -> Points:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from simulation import head_labels
 from simulation.anatomy import Anatomy
@@ -38,6 +39,8 @@ class Terrain:
         The same, dense.
     fluid : (z, y, x)
         Fraction of CSF, smoothed by 1 mm: what vessels of the surface climb.
+    seen
+        Voxels of large sinuses and arteries in the head's label map, if it has one.
     """
 
     anatomy: Anatomy
@@ -46,6 +49,7 @@ class Terrain:
     skull: Field
     outside: Volume
     fluid: Volume
+    seen: dict[str, cKDTree]
 
     def place(self, points_mni: NDArray[np.floating]) -> Points:
         """(n, 3) MNI points in mm to (z, y, x) voxels of this head."""
@@ -57,7 +61,15 @@ def build_terrain(anatomy: Anatomy) -> Terrain:
     outside = anatomy.distance - np.float32(_RIM_MM) if anatomy.cavity is None else anatomy.cavity
     side, roof = _from_template(anatomy) if anatomy.labels is None else _from_labels(anatomy.labels)
     fluid = np.asarray(ndimage.gaussian_filter(anatomy.csf, 1.0), np.float32)
-    return Terrain(anatomy, side, roof, lambda points: at(outside, points), outside, fluid)
+    return Terrain(anatomy, side, roof, lambda points: at(outside, points), outside, fluid, _seen(anatomy))
+
+
+def _seen(anatomy: Anatomy) -> dict[str, cKDTree]:
+    if anatomy.labels is None:
+        return {}
+    found = {"sinus": head_labels.VEIN, "artery": head_labels.ARTERY}
+    voxels = {name: np.argwhere(anatomy.labels == number).astype(float) for name, number in found.items()}
+    return {name: cKDTree(points) for name, points in voxels.items() if len(points) > 100}
 
 
 def _from_template(anatomy: Anatomy) -> tuple[Field, Field]:
