@@ -108,7 +108,7 @@ def cache_folder() -> Path:
     return Path(base) / "contrast-enhancement" / "heads"
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)  # 200 MB, and sixteen heads take turns
 def load_head(choice: HeadChoice) -> HeadMaps:
     """The maps of a head, from the cache where they are, made and kept otherwise (half a minute)."""
     if choice.mirrored:
