@@ -230,8 +230,8 @@ def _from_head(draw: AnatomyDraw, choice: HeadChoice) -> Anatomy:
     wm, gm = wm + to_white, gm - to_white
     # More or less fluid around the brain, by up to a millimetre.
     edge = cavity - np.float32(0.4 * (draw.rim_mm - 1.75)) - np.float32(0.3) * smooth_noise(rng, SHAPE, 20)
-    inside = np.clip(0.5 - edge, 0, 1)
-    dura = np.clip(np.float32(rng.uniform(0.6, 1.4)) + 0.5 - edge, 0, 1) - inside
+    inside: Volume = np.asarray(np.clip(0.5 - edge, 0, 1), np.float32)
+    dura: Volume = np.asarray(np.clip(np.float32(rng.uniform(0.6, 1.4)) + 0.5 - edge, 0, 1) - inside, np.float32)
     bone = 1 - inside - dura
     septa = septa * np.float32(draw.septum)
     keep = inside * (1 - septa)
