@@ -49,11 +49,7 @@ def measure_real(real: RealCase, extractor: BrainExtractor, group: Group) -> Mea
 
     T1 and T1c of one grid are taken to lie on each other; any other T1 is registered rigidly.
     """
-<<<<<<< HEAD
     t1c, t1 = real.images[Role.T1C], real.images[Role.T1]
-=======
-    t1c, t1 = real.images["T1C"], real.images["T1"]
->>>>>>> house-pipeline
     brain = extractor.extract(t1c).mask
     if not _same_grid(t1, t1c):
         t1 = resample(t1, t1c, register_rigid(FixedSeries(t1c, brain), t1).transform, "linear")
