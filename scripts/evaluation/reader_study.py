@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation import detection, sheets
-from evaluation.cases import reference_lesions
+from evaluation.cases import digest, reference_lesions
 from evaluation.cohort import write_json
 from evaluation.expert import atlas_place, mirrored
 from evaluation.images import FROC_REACH
@@ -59,15 +59,15 @@ class ReaderCase:
 
 
 def reader_case(seed: int, config: PatientConfig, folder: Path) -> ReaderCase:
-    """Simulate a patient for the reader, or read what an earlier run left (30 MB a patient)."""
-    path = folder / f"{seed}.npz"
+    """Simulate a patient for the reader, or read what an earlier run left of the same configuration (30 MB each)."""
+    path = folder / f"{seed}-{digest(asdict(config))}.npz"
     if not path.is_file():
         patient = simulate_patient(seed, config=config)
         normal = normal_enhancement(patient.t1c_k[1.0], patient.t1_clean, patient.brain, patient.labels)
         tissue = patient.labels == Label.ENHANCING
         lesions = [asdict(lesion) for lesion in reference_lesions(patient, tissue)]
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"part-{seed}.npz"
+        partial = path.with_name(f"part-{path.name}")
         np.savez(
             partial, t1=patient.t1.astype(np.float16), t1c=patient.t1c.astype(np.float16), normal=normal,
             brain=patient.brain_imperfect, tissue=tissue, lesions=np.array(json.dumps(lesions)),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation import reader_study
 from evaluation.judge import load_judge
 from evaluation.normal_prior import HALF, load_prior, pitfall_map, pitfall_marks, whole
 from evaluation.pairing import Lesion
@@ -17,10 +18,13 @@ from evaluation.reader_study import (
     ReaderCase,
     fit_described,
     judged,
+    reader_case,
     report_reader,
     with_pitfalls,
 )
 from evaluation.surroundings import FEATURES
+from simulation.patient import PatientConfig, SimulatedPatient
+from unit.evaluation_case import make_patient
 
 TRAP = (72.0, 86.0, 80.0)  # the pineal gland: round, bright, and normal
 NONE = np.zeros((160, 192, 160), dtype=bool)
@@ -67,6 +71,24 @@ class TestPitfalls:
         marks = pitfall_marks([(40.0, 40.0, 60.0)], np.array([0.9]))
         assert marks[20, 20, 30] == marks[20, 20, 50] == 0.25
         assert pitfall_map(marks, 2).sum() == pytest.approx(0.25, rel=1e-3)
+
+
+class TestPatients:
+    def test_a_patient_is_kept_by_its_configuration(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Read again it is the same; of another configuration it is made anew."""
+        made: list[PatientConfig] = []
+
+        def simulate(seed: int, *, config: PatientConfig) -> SimulatedPatient:
+            made.append(config)
+            return make_patient(seed)
+
+        monkeypatch.setattr(reader_study, "simulate_patient", simulate)
+        monkeypatch.setattr(reader_study, "normal_enhancement", lambda *_: np.ones((2, 2, 2), np.float32))
+        first, again = (reader_case(3, PatientConfig(), tmp_path) for _ in range(2))
+        np.testing.assert_array_equal(first.t1c, again.t1c)
+        assert first.lesions == again.lesions == ()
+        reader_case(3, PatientConfig(enhancing=0.0), tmp_path)
+        assert [config.enhancing for config in made] == [0.7, 0.0]
 
 
 class TestFit:
