@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from evaluation.regions import Mask, Volume, block_mean
-from simulation.anatomy import SHAPE
+from simulation.frames import SHAPE
 from simulation.layers import Label
 from training.simulated import PHYSIOLOGICAL
 
