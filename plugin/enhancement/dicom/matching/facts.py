@@ -22,7 +22,8 @@ from functools import cached_property
 
 from pydicom.dataset import Dataset
 
-from enhancement.dicom.matching.words import contrast_mark, found_in
+from enhancement.dicom.matching.marks import contrast_mark
+from enhancement.dicom.matching.words import found_in
 from enhancement.dicom.reading.diffusion import is_map, reported_b_values
 from enhancement.dicom.reading.frames import (
     MR_IMAGE,
