@@ -31,6 +31,7 @@ class Role(StrEnum):
     ADC = "ADC"
     T2 = "T2"
     T1C_VFA = "T1C_VFA"
+    T1C_LOW = "T1C_LOW"
 
 
 class _Stage(BaseModel):

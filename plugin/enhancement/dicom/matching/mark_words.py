@@ -40,9 +40,7 @@ NEGATED = (
     rf"|{other_scripts.NEGATED}"
 )
 _PLACE = r"(?:t[12]w?i?|w|rage|bravo|spgr|tfe|vibe|space|cube|flair|se|tse|fse|gre|flash|mpr|ax|axial|sag|cor|tra|[23]d|iso|fs)"
-_MARK = (
-    r"(?:pre|post|nativ\w*|km|gd(?!free)|gad|gado\w*|civ|mdc|ce|inj|noncon\w*|unenh\w*|contrast\w*|kontrast\w*|enh|woc?|sans|avec|nc)"
-)
+_MARK = r"(?:pre|post|nativ\w*|km|gd(?!free)|gad|gado\w*|civ|mdc|ce|inj|noncon\w*|unenh\w*|contrast\w*|kontrast\w*|enh|woc?|sans|avec|nc)"
 JOINED_AFTER = rf"(?<![a-z])({_PLACE})({_MARK})(?![a-z])"
 JOINED_BEFORE = rf"(?<![a-z])({_MARK})((?:t1|mprage|mpr|bravo|3d|vibe|spgr|ax|axial|sag|cor|tra|flair)w?)(?![a-z])"
 
@@ -52,7 +50,7 @@ _PROCEDURE = (
     r"|tmz|treat\w*|tx|thera\w*|trait\w*|tratam\w*|behand\w*|resec\w*|resek\w*|crani\w*|embol\w*|coil\w*|stent\w*|clip\w*|tpa"
     r"|lys\w*|lytic|thromb\w*|shunt\w*|evd|dbs|implant\w*|elect\w*|stim\w*|tms|ect|lp|punct\w*|punkt\w*|drain\w*|trauma\w*"
     r"|injur\w*|ictal|seiz\w*|stroke|partum|natal|menop\w*|mortem|transpl\w*|bmt|hct|covid\w*|fall|proc|process(?:ing)?|fossa"
-    r"|front\w*|scan|sat\w*|lab\w*|plan\w*|nav\w*|stealth|brain ?lab|vaccin\w*|pharma\w*|medic\w*|drug|dosing|cycle|day|week|wk"
+    r"|front\w*|scan|sat\w*|lab\w*|vaccin\w*|pharma\w*|medic\w*|drug|dosing|cycle|day|week|wk"
     r"|month|baseline|exerc\w*|task|rest|sleep|hemi\w*|evac\w*|debulk\w*|recur\w*|excis\w*|ect\w*omy|\w+ectomy|\w+otomy"
     r"|\w+plasty|\w+opsy)"
 )
@@ -85,7 +83,9 @@ _NEGATIVE_ALONE = (
 )
 NOT_GIVEN = rf"{NEGATED}|{_NEGATIVE_ALONE}"
 # Minus signs count only in the text as stored: "C-", " -C", "Gd(-)"
-_MINUS_NOUN = r"(?:c|ce|cm|km|gd|gado?|gadolinium|k|ki|mdc|iv|civ|inj|contrast|kontrast|造影剤?|增[强強]|조영|кв|ку|контраст)"
+_MINUS_NOUN = (
+    r"(?:c|ce|cm|km|gd|gado?|gadolinium|k|ki|mdc|iv|civ|inj|contrast|kontrast|造影剤?|增[强強]|조영|кв|ку|контраст)"
+)
 MINUS = (
     rf"(?<![\w+]){_MINUS_NOUN}(?:-(?!\w)| ?[\(\[] ?- ?[\)\]])|(?:^|[\s_(])-(?:c|km|gd|ki|iv)\b(?!\w)"
     rf"|[\(\[] ?- ?[\)\]] ?{_MINUS_NOUN}\b"

@@ -16,18 +16,14 @@ _ASIA_GIVEN = (
 )
 
 # Russian, Ukrainian, Bulgarian, Serbian. КУ: contrast enhancement; КВ, КС, КП: contrast agent.
-_CYRILLIC_NOUN = (
-    rf"(?:контр\w*|конт\b|усилен\w*|підсилен\w*|к ?[увсп]\b|введени\w*|введення|ін?ъ?екц\w*|инъекц\w*|{BRANDS_CYRILLIC})"
-)
+_CYRILLIC_NOUN = rf"(?:контр\w*|конт\b|усилен\w*|підсилен\w*|к ?[увсп]\b|введени\w*|введення|ін?ъ?екц\w*|инъекц\w*|{BRANDS_CYRILLIC})"
 _CYRILLIC_OF = r"(?:(?:в в|вв|внутривенн\w*|болюсн\w*|введени\w*|введення|применени\w*|использовани\w*) )*"
 _CYRILLIC_NEGATED = (
     rf"\b(?:без|до|перед|пред|преди|пре|не|нет|відсут\w*|бес) ?{_CYRILLIC_OF}{_CYRILLIC_NOUN}|\b{_CYRILLIC_NOUN} (?:нет|немає|не введ\w*)"
     r"|\b(?:бес|без|до|пре|нон|не)контр\w*"
 )
 _CYRILLIC_ALONE = r"\bнатив\w*|\bбез$"
-_CYRILLIC_GIVEN = (
-    rf"\b{_CYRILLIC_NOUN}|\bпост ?контр\w*|\bпосле$|\b(?:после|після|след) (?:{_CYRILLIC_NOUN}|в в)"
-)
+_CYRILLIC_GIVEN = rf"\b{_CYRILLIC_NOUN}|\bпост ?контр\w*|\bпосле$|\b(?:после|після|след) (?:{_CYRILLIC_NOUN}|в в)"
 
 _GREEK_NOUN = r"(?:σκιαγραφ\w*|σκιαστ\w*|ενισχ\w*|γαδολ\w*|παραμαγν\w*|εγχυσ\w*|εγχ\b)"
 _GREEK_NEGATED = rf"\b(?:χωρι[σς]|προ|πριν|ανευ|μη) ?(?:απο |την? |το |του |τησ? |iv )*{_GREEK_NOUN}"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any
+from datetime import date
+from typing import Any, NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
@@ -112,6 +113,34 @@ def seconds_of_day(clock: str) -> float | None:
     if hours > 23 or minutes > 59 or seconds > 60:
         return None
     return hours * 3600.0 + minutes * 60.0 + seconds + (float(f"0.{fraction}") if fraction.isdecimal() else 0.0)
+
+
+class Moment(NamedTuple):
+    """A time of the day in seconds, and its date as YYYYMMDD, None where that is not given."""
+
+    seconds: float
+    day: str | None
+
+
+def moment_of(ds: Dataset, date_keyword: str, time_keyword: str) -> Moment | None:
+    """The moment in a pair of DA and TM, or in one DT where both keywords name it; None where there is none."""
+    clock = text(ds, time_keyword)
+    seconds = seconds_of_day(clock)
+    if seconds is None:
+        return None
+    return Moment(seconds, day_of(clock if date_keyword == time_keyword else text(ds, date_keyword)))
+
+
+def day_of(written: str) -> str | None:
+    """YYYYMMDD of a DICOM DA or DT, also with the dots of old files; None where it is no date."""
+    digits = written.replace(".", "")[:8] if written[4:5] == "." else written[:8]
+    if len(digits) != 8 or not digits.isdecimal():
+        return None
+    try:
+        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return None
+    return digits
 
 
 def walk_groups(ds: Dataset, frame: int) -> Iterator[Dataset]:

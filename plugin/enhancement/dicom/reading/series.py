@@ -104,6 +104,11 @@ def plan_series(instances: Sequence[Dataset]) -> Stack:
     return plan_frames(frames)
 
 
+def plan_volume(frames: Sequence[Frame]) -> tuple[Stack, tuple[str, ...]]:
+    """As `plan_frames`, with notes on what is left out."""
+    return plan_frames(frames), ()
+
+
 def plan_frames(frames: Sequence[Frame]) -> Stack:
     """The stack that all frames of one series form."""
     frames = magnitude(frames)
