@@ -39,9 +39,12 @@ NEGATED = (
     r"|\b(?:w ?o|w ?out|wout|without|non?) con\b|\bn ?c\b|\bs cte\b|(?<![\d.])0 ?(?:gd|km|gad\w*)\b|\b(?:gd|gado?|km)(?:free|frei|less|los)\b|\b[ck]ontras\w*(?:siz|suz|sz|los|losen?|less|frei|free|ita|iton|ittomat|mentes)\b|\bilacsiz\b"
     rf"|{other_scripts.NEGATED}"
 )
-_PLACE = r"(?:t[12]w?i?|w|rage|bravo|spgr|tfe|vibe|space|cube|flair|se|tse|fse|gre|flash|mpr|ax|axial|sag|cor|tra|[23]d|iso|fs)"
-_MARK = r"(?:pre|post|nativ\w*|km|gd(?!free)|gad|gado\w*|civ|mdc|ce|inj|noncon\w*|unenh\w*|contrast\w*|kontrast\w*|enh|woc?|sans|avec|nc)"
-JOINED_AFTER = rf"(?<![a-z])({_PLACE})({_MARK})(?![a-z])"
+_T1 = r"(?:t1w?i?|rage|bravo|spgr|tfe|vibe|mpr|[23]d)"
+_PLACE = rf"(?:{_T1}|t2w?i?|space|cube|flair|tse|fse|gre|flash|ax|axial|sag|cor|tra|iso)"
+_SHORT_MARK = r"(?:km|gd(?!free)|gad|civ|mdc|ce|inj|enh|woc?|nc)"
+_LONG_MARK = r"(?:pre|post|gado\w*|nativ\w*|noncon\w*|unenh\w*|contrast\w*|kontrast\w*|sans|avec)"
+_MARK = rf"(?:{_SHORT_MARK}|{_LONG_MARK})"
+JOINED_AFTER = rf"(?<![a-z])({_T1}(?={_SHORT_MARK}(?![a-z]))|{_PLACE}(?={_LONG_MARK}(?![a-z])))({_MARK})(?![a-z])"
 JOINED_BEFORE = rf"(?<![a-z])({_MARK})((?:t1|mprage|mpr|bravo|3d|vibe|spgr|ax|axial|sag|cor|tra|flair)w?)(?![a-z])"
 
 _PROCEDURE = (
