@@ -45,6 +45,7 @@ from enhancement.dicom.reading.headers import (
     texts,
     walk_groups,
 )
+from enhancement.dicom.reading.parts import rank_of_kind
 from enhancement.dicom.reading.private_tags import vendor_of
 from enhancement.dicom.writing.provenance import SOFTWARE
 
@@ -124,9 +125,7 @@ class SeriesFacts:
     def __init__(self, instances: Sequence[Dataset]) -> None:
         self.instances = tuple(instances)
         self.images = tuple(ds for ds in instances if is_image(ds))
-        # A series may hold maps beside the images they were computed from: the images say what it is.
-        plain = (ds for ds in self.images if not is_map(kinds := texts(ds, "ImageType")) and component_of(kinds) == "M")
-        self.first = next(plain, self.images[0] if self.images else self.instances[0])
+        self.first = _most_telling(self.images) or self.instances[0]
         self.contrast = "UNKNOWN"
         self.contrast_reason = ""
         self.votes: tuple[Vote, ...] = ()
@@ -190,7 +189,8 @@ class SeriesFacts:
         if not self.images or text(self.first, "SOPClassUID") == MR_IMAGE:
             return ()
         kinds = [frame_type(self.first, index) for index in range(min(count_frames(self.first), _FRAMES_LOOKED_AT))]
-        return next((kind for kind in kinds if component_of(kind) == "M" and not is_map(kind)), kinds[0])
+        plain = [kind for kind in kinds if component_of(kind) == "M" and not is_map(kind)]
+        return min(plain, key=rank_of_kind, default=kinds[0])
 
     @cached_property
     def is_diffusion(self) -> bool:
@@ -348,6 +348,17 @@ class SeriesFacts:
     def _in_group(group: Dataset, name: str) -> list[tuple[str, ...]]:
         sequences = [items(group, tag) for tag in tuple(group.keys()) if not tag.is_private]
         return [given for sequence in sequences for item in sequence if (given := texts(item, name))]
+
+
+def _most_telling(images: Sequence[Dataset]) -> Dataset | None:
+    """The image that says what a series is: no map among the images it was made from, no phase, no fat beside water."""
+    plain: dict[tuple[str, ...], Dataset] = {}
+    for ds in images:
+        plain.setdefault(texts(ds, "ImageType"), ds)
+    told = [kinds for kinds in plain if not is_map(kinds) and component_of(kinds) == "M"]
+    if told:
+        return plain[min(told, key=rank_of_kind)]
+    return images[0] if images else None
 
 
 def _acquired(ds: Dataset) -> Moment | None:
