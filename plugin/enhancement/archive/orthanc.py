@@ -191,7 +191,7 @@ class OrthancArchive:
             if error.status == 404:
                 raise
             raise ArchiveError(
-                f"the archive did not take all {len(series)} instances of the result ({error.message}); "
+                f"the archive did not take all {len(series)} instances of the result ({error.reason}); "
                 "what it had taken was removed again",
                 code="PUBLISH_FAILED",
                 status=error.status,

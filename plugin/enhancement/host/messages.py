@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from enhancement.errors import Problem
+
 
 @dataclass(frozen=True)
 class Request:
@@ -33,6 +35,6 @@ class Answer:
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode("ascii")
 
 
-def problem(status: int, code: str, message: str, advice: str = "", **headers: str) -> Answer:
-    """An error answer: stable code, one sentence, what to do."""
-    return Answer(status, {"code": code, "message": message, "advice": advice}, headers)
+def problem_answer(status: int, problem: Problem, **headers: str) -> Answer:
+    """The answer to a request that was not done."""
+    return Answer(status, problem.to_json(), headers)

@@ -14,9 +14,9 @@ from typing import Any
 
 import orthanc
 
-from enhancement.errors import ArchiveError
+from enhancement.errors import ArchiveError, Problem
 from enhancement.host.generations import request_releaser, send_json
-from enhancement.host.messages import Answer, Request, problem
+from enhancement.host.messages import Answer, Request, problem_answer
 
 Changed = Callable[[str, str], None]
 Handler = Callable[[Request], Answer]
@@ -27,6 +27,9 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'",
 }
+
+_TOO_SLOW = Problem("BUSY", "The answer took too long.", "Ask again shortly.")
+_FAULT = Problem("INTERNAL", "The request could not be answered.", "See Orthanc's log; report it as a fault.")
 
 HTTP_THREADS = 8
 HTTP_PATIENCE_S = 120.0
@@ -79,12 +82,10 @@ class OrthancHost:
                 )
                 answer = threads.submit(handler, asked).result(HTTP_PATIENCE_S)
             except TimeoutError:
-                answer = problem(503, "BUSY", "The answer took too long.", "Ask again shortly.")
+                answer = problem_answer(503, _TOO_SLOW)
             except Exception as error:  # the last line before Orthanc, which would answer a bare 500
                 orthanc.LogError(f"enhancement: {type(error).__name__} while answering {uri}")
-                answer = problem(
-                    503, "INTERNAL", "The request could not be answered.", "See Orthanc's log; report it as a fault."
-                )
+                answer = problem_answer(503, _FAULT)
             self._send(output, answer)
 
         orthanc.RegisterRestCallback(pattern, requested)

@@ -6,42 +6,49 @@ writes the study down here, and a worker looks. What is written survives a crash
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, or_, select, update
 
-from enhancement.ledger.database import Database
 from enhancement.ledger.rows import lock_study
 from enhancement.ledger.scheduling import CLOCK_SLACK_S, order_at
 from enhancement.ledger.schema import arrivals, incomplete
+from enhancement.ledger.scope import Scope
 from enhancement.ledger.states import Arrival, IncompleteStudy, Priority
 
 
 class Inbox:
     """The arrivals and the incomplete studies of one archive."""
 
-    def __init__(self, database: Database, archive: str, ageing_s: float, clock: Callable[[], float]) -> None:
-        self._database = database
-        self._archive = archive
-        self._ageing_s = ageing_s
-        self._clock = clock
+    def __init__(self, scope: Scope) -> None:
+        self._database = scope.database
+        self._archive = scope.archive
+        self._ageing_s = scope.ageing_s
+        self._clock = scope.clock
 
     def notice(
         self,
         study_id: str,
         *,
+        recipe: str = "",
         priority: Priority = Priority.ROUTINE,
         origin: str = "stable",
         requested_by: str = "",
         force: bool = False,
         delay_s: float = 0.0,
     ) -> None:
-        """Write down that this study has to be looked at; once is enough, the most urgent reason wins."""
+        """Write down that this study has to be looked at; once is enough, the most urgent reason wins.
+
+        Parameters
+        ----------
+        recipe : str
+            For which; "" for those that are made of every study.
+        """
         now = self._clock()
         with self._database.write() as connection:
             lock_study(connection, self._archive, study_id, "")
-            old = self._find(connection, study_id)
+            old = self._find(connection, study_id, recipe)
             best = Priority(min(priority, old.priority)) if old else priority
             urgent = old is None or priority <= old.priority
             values: dict[str, Any] = {
@@ -56,9 +63,10 @@ class Inbox:
                 values |= {"origin": origin[:32], "requested_by": requested_by[:128]}
             if old:
                 values |= {"revision": old.revision + 1}
-                connection.execute(update(arrivals).where(*self._key(study_id)).values(**values))
+                connection.execute(update(arrivals).where(*self._key(study_id, recipe)).values(**values))
             else:
-                values |= {"archive": self._archive, "study_id": study_id, "noticed_at": now, "revision": 1}
+                values |= {"archive": self._archive, "study_id": study_id, "recipe": recipe}
+                values |= {"noticed_at": now, "revision": 1}
                 connection.execute(insert(arrivals).values(**values))
 
     def waiting(self, limit: int = 20) -> list[Arrival]:
@@ -82,7 +90,7 @@ class Inbox:
         with self._database.write() as connection:
             connection.execute(
                 update(arrivals)
-                .where(*self._key(arrival.study_id), arrivals.c.revision == arrival.revision)
+                .where(*self._key(arrival.study_id, arrival.recipe), arrivals.c.revision == arrival.revision)
                 .values(not_before=now + delay_s, set_at=now, looks=arrivals.c.looks + 1)
             )
 
@@ -122,11 +130,11 @@ class Inbox:
                 ).scalar_one(),
             )
 
-    def _key(self, study_id: str) -> tuple[ColumnElement[bool], ...]:
-        return arrivals.c.archive == self._archive, arrivals.c.study_id == study_id
+    def _key(self, study_id: str, recipe: str) -> tuple[ColumnElement[bool], ...]:
+        return arrivals.c.archive == self._archive, arrivals.c.study_id == study_id, arrivals.c.recipe == recipe
 
-    def _find(self, connection: Connection, study_id: str) -> Arrival | None:
-        row = connection.execute(select(arrivals).where(*self._key(study_id))).mappings().first()
+    def _find(self, connection: Connection, study_id: str, recipe: str) -> Arrival | None:
+        row = connection.execute(select(arrivals).where(*self._key(study_id, recipe))).mappings().first()
         return _arrival(row) if row else None
 
 
@@ -136,6 +144,7 @@ def remove_arrival(connection: Connection, archive: str, arrival: Arrival) -> No
         delete(arrivals).where(
             arrivals.c.archive == archive,
             arrivals.c.study_id == arrival.study_id,
+            arrivals.c.recipe == arrival.recipe,
             arrivals.c.revision == arrival.revision,
         )
     )
@@ -166,6 +175,7 @@ def remove_study(connection: Connection, archive: str, study_id: str) -> None:
 def _arrival(row: RowMapping) -> Arrival:
     return Arrival(
         study_id=row["study_id"],
+        recipe=row["recipe"],
         priority=Priority(row["priority"]),
         origin=row["origin"],
         requested_by=row["requested_by"],

@@ -41,6 +41,6 @@ def decide(
     if job.state is State.STORED:
         lost = present is not None and not set(job.result_uids) <= set(present)
         return Decision.QUEUE if force or lost else Decision.KEEP
-    if job.state is State.SUPERSEDED or (job.state is State.CANCELLED and job.code == Code.STUDY_DELETED):
+    if job.state is State.SUPERSEDED or (job.state is State.CANCELLED and job.problem.code == Code.STUDY_DELETED):
         return Decision.QUEUE
     return Decision.QUEUE if manual or force else Decision.KEEP

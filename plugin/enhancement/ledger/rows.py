@@ -6,11 +6,20 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, Text, cast, insert, select, text, update
 
-from enhancement.errors import LedgerError
+from enhancement.errors import NO_PROBLEM, LedgerError, Problem
 from enhancement.ledger.schema import attempts, jobs
 from enhancement.ledger.states import CancelReason, Code, JobRow, State
+
+
+def columns(problem: Problem) -> dict[str, Any]:
+    """The columns that hold a problem; a code that is too long for its column is cut."""
+    return problem.to_json() | {"code": problem.code[:64]}
+
+
+# The states of jobs whose results are in the archive.
+HAVE_RESULTS = (State.STORED, State.SUPERSEDED)
 
 NO_CLAIM: dict[str, Any] = {
     "claim_id": None,
@@ -26,11 +35,9 @@ NEW_ROW: dict[str, Any] = NO_CLAIM | {
     "crashes": 0,
     "lease_s": 0.0,
     "beat": 0,
-    "code": "",
-    "reason": "",
-    "advice": "",
     "result_uids": [],
     "audit": {},
+    **columns(NO_PROBLEM),
 }
 
 
@@ -49,6 +56,23 @@ def fetch(connection: Connection, archive: str, job_id: int) -> JobRow:
     if row is None:
         raise LedgerError(f"there is no job {job_id}", code="NO_SUCH_JOB")
     return JobRow.of(row)
+
+
+def lock_job(connection: Connection, archive: str, job_id: int) -> JobRow:
+    """One job of this archive, with its study locked, or NO_SUCH_JOB."""
+    job = fetch(connection, archive, job_id)
+    lock_study(connection, archive, job.study_id, job.recipe)
+    return fetch(connection, archive, job_id)
+
+
+def holding(connection: Connection, archive: str, series_instance_uid: str) -> list[JobRow]:
+    """The jobs whose results, still in the archive as far as the ledger knows, include this series."""
+    query = select(jobs).where(
+        jobs.c.archive == archive,
+        jobs.c.state.in_(HAVE_RESULTS),
+        cast(jobs.c.result_uids, Text).contains(f'"{series_instance_uid}"', autoescape=True),
+    )
+    return [JobRow.of(row) for row in connection.execute(query).mappings()]
 
 
 def modify(connection: Connection, job_id: int, values: Mapping[str, Any]) -> JobRow:
@@ -87,8 +111,9 @@ def give_way(connection: Connection, old: JobRow, now: float) -> bool:
     return False
 
 
-def end_attempt(connection: Connection, claim_id: str | None, now: float, outcome: str, **words: str) -> None:
+def end_attempt(
+    connection: Connection, claim_id: str | None, now: float, outcome: str, problem: Problem = NO_PROBLEM
+) -> None:
     """Close the attempt that this claim opened."""
-    connection.execute(
-        update(attempts).where(attempts.c.claim_id == claim_id).values(ended_at=now, outcome=outcome, **words)
-    )
+    values = {"ended_at": now, "outcome": outcome} | columns(problem)
+    connection.execute(update(attempts).where(attempts.c.claim_id == claim_id).values(**values))

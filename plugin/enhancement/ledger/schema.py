@@ -92,6 +92,7 @@ arrivals = Table(
     metadata,
     Column("archive", String(64), primary_key=True),
     Column("study_id", String(256), primary_key=True),
+    Column("recipe", String(64), primary_key=True),
     Column("priority", Integer, nullable=False),
     Column("origin", String(32), nullable=False),
     Column("requested_by", String(128), nullable=False),

@@ -21,6 +21,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from enhancement.errors import Problem
+
 
 class State(StrEnum):
     """Where a job stands."""
@@ -103,9 +105,7 @@ class JobRow:
     stage: str
     fraction: float
     cancel_requested: str | None
-    code: str
-    reason: str
-    advice: str
+    problem: Problem
     result_uids: tuple[str, ...]
     superseded_by: int | None
     audit: dict[str, Any]
@@ -113,7 +113,7 @@ class JobRow:
     @classmethod
     def of(cls, row: RowMapping) -> JobRow:
         """The row as the database returned it."""
-        values = {field.name: row[field.name] for field in fields(cls)}
+        values = _values(cls, row)
         values["state"] = State(values["state"])
         values["priority"] = Priority(values["priority"])
         values["current"] = bool(values["current"])
@@ -132,16 +132,23 @@ class AttemptRow:
     started_at: float
     ended_at: float | None
     outcome: str | None
-    code: str
-    reason: str
-    advice: str
+    problem: Problem
+
+    @classmethod
+    def of(cls, row: RowMapping) -> AttemptRow:
+        """The row as the database returned it."""
+        return cls(**_values(cls, row))
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A study that has to be looked at. `revision` grows with every new reason to look."""
+    """A study that has to be looked at, for one recipe or, with none named, for those that are made of every study.
+
+    `revision` grows with every new reason to look.
+    """
 
     study_id: str
+    recipe: str
     priority: Priority
     origin: str
     requested_by: str
@@ -169,3 +176,9 @@ class Finished:
 
     job: JobRow
     superseded: tuple[JobRow, ...] = ()
+
+
+def _values(kind: type[JobRow] | type[AttemptRow], row: RowMapping) -> dict[str, Any]:
+    """The columns that a row's class has fields for; the three of its problem as one."""
+    values = {field.name: row[field.name] for field in fields(kind) if field.name != "problem"}
+    return values | {"problem": Problem(row["code"], row["reason"], row["advice"])}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from enhancement.errors import Problem
 from enhancement.ledger.retry import backoff_s, crash_backoff_s
-from enhancement.ledger.rows import NO_CLAIM
+from enhancement.ledger.rows import NO_CLAIM, columns
 from enhancement.ledger.states import CancelReason, Code, JobRow, State
 from enhancement.settings import QueueSettings
 
-DIED_REASON = "the process that worked on it ended or fell silent"
+DIED = Problem(Code.WORKER_DIED, "the process that worked on it ended or fell silent")
 
 _STOPPED = {
     CancelReason.USER: (State.CANCELLED, Code.CANCELLED),
@@ -32,20 +33,18 @@ def stopped(job: JobRow, now: float) -> dict[str, Any]:
 def ended(
     job: JobRow,
     state: State,
-    code: str,
-    reason: str,
-    advice: str,
+    problem: Problem,
     *,
     final: bool,
     queue: QueueSettings,
     now: float,
 ) -> dict[str, Any]:
     """What the holder's word about its attempt writes into the row."""
-    words = {"code": code[:64], "reason": reason, "advice": advice}
+    words = columns(problem)
     if state in (State.STORED, State.REJECTED):
         return _final(state, now) | words | {"fraction": 1.0 if state is State.STORED else job.fraction}
     if state is State.CANCELLED:
-        return stopped(job, now) | ({"reason": reason} if reason else {})
+        return stopped(job, now) | ({"reason": problem.reason} if problem.reason else {})
     if state is not State.FAILED:
         raise ValueError(f"an attempt cannot end as {state}")
     if job.cancel_requested:
@@ -61,7 +60,7 @@ def died(job: JobRow, queue: QueueSettings, now: float) -> dict[str, Any]:
     if job.cancel_requested:
         return stopped(job, now)
     crashes = job.crashes + 1
-    words = {"code": Code.WORKER_DIED, "reason": DIED_REASON, "advice": "", "crashes": crashes}
+    words = columns(DIED) | {"crashes": crashes}
     if crashes >= queue.max_crashes:
         advice = "Look in Orthanc's log for how the process ended; then try the job again."
         return _final(State.FAILED, now) | words | {"advice": advice}

@@ -145,7 +145,7 @@ class Deliveries:
             self._write(row, sending=f"{self._me}:{json.loads(answer)['ID']}", delay_s=POLL_S)
         except ArchiveError as error:
             unknown = error.status == 404
-            reason = "this Orthanc knows no such modality, or the series is gone" if unknown else error.message
+            reason = "this Orthanc knows no such modality, or the series is gone" if unknown else error.reason
             self._try_again(row, reason)
 
     def _follow(self, row: DeliveryRow) -> None:
@@ -158,7 +158,7 @@ class Deliveries:
             job = self._archive.json(f"/jobs/{sending or 'unknown'}")
         except ArchiveError as error:
             if error.status != 404:
-                log.warning("delivery not followed", job=row.job_id, destination=row.destination, reason=error.message)
+                log.warning("delivery not followed", job=row.job_id, destination=row.destination, reason=error.reason)
                 self._write(row, delay_s=FAULT_S)
                 return
             # Orthanc forgot it (JobsHistorySize, or a crash): sending what is there already does no harm.

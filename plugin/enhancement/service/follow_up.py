@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -34,13 +35,13 @@ class Results:
         Called after each stored job, every few seconds, and so after a kill between storing and following up.
         """
         for job_id in self._ledger.followups.due():
-            job = self._ledger.get(job_id)
+            job = self._ledger.records.job(job_id)
             try:
                 self._follow_up(job)
             except ArchiveError as error:
                 if error.status != 404 or self._archive.exists(f"/studies/{job.study_id}"):
                     if job_id not in self._reported:
-                        log.warning("audit record or label not written yet", job=job.id, reason=error.message)
+                        log.warning("audit record or label not written yet", job=job.id, reason=error.reason)
                     self._reported.add(job_id)
                     continue
             self._ledger.followups.done(job_id)
@@ -58,17 +59,19 @@ class Results:
 
     def _remove_superseded(self, job: JobRow) -> None:
         """Take what this job's result replaces out of the archive, or its own where a newer one was faster."""
-        jobs = [other for other in self._ledger.records.jobs(study_id=job.study_id) if other.recipe == job.recipe]
-        kept = {uid for other in jobs if other.state is State.STORED for uid in other.result_uids}
+        jobs = self._ledger.records.jobs(study_id=job.study_id)
+        if not any(other.state is State.STORED and other.recipe == job.recipe for other in jobs):
+            return
+        kept = _held(jobs)
         for old in jobs:
-            if old.state is State.SUPERSEDED and kept:
+            if old.state is State.SUPERSEDED and old.recipe == job.recipe:
                 self._remove(old, [uid for uid in old.result_uids if uid not in kept])
 
     def deleted(self, archive_id: str) -> None:
         """Orthanc deleted a series; if it was a result, it shall not come back by itself."""
         uid = self._ledger.followups.result(archive_id)
         if uid is not None:
-            self._ledger.result_deleted(uid)
+            self._ledger.requests.result_deleted(uid)
 
     def withdraw(self, job: JobRow, *, reason: str, by: str) -> dict[str, Any]:
         """Delete every result of a job, with a record of who and why.
@@ -81,9 +84,11 @@ class Results:
         if job.state not in (State.STORED, State.SUPERSEDED):
             raise LedgerError(f"job {job.id} is {job.state} and has no result", code="WRONG_STATE")
         # The ledger first: the deletion of the series must find the job withdrawn already.
-        for uid in job.result_uids:
-            self._ledger.result_deleted(uid, code=Code.WITHDRAWN, by=by)
-        removed = self._remove(job, list(job.result_uids))
+        others = [other for other in self._ledger.records.jobs(study_id=job.study_id) if other.id != job.id]
+        own = [uid for uid in job.result_uids if uid not in _held(others)]
+        for uid in own:
+            self._ledger.requests.result_deleted(uid, code=Code.WITHDRAWN, by=by)
+        removed = self._remove(job, own)
         record = {
             "job": f"withdrawal of {job.id}",
             "withdrawn_at": time.time(),
@@ -95,7 +100,7 @@ class Results:
         try:
             audit.attach(self._archive, job.study_id, record)
         except ArchiveError as error:
-            log.warning("audit record not attached", job=job.id, reason=error.message)
+            log.warning("audit record not attached", job=job.id, reason=error.reason)
         log.warning("withdrawn", job=job.id, by=by, series=removed)
         return {"job": job.id, "study_id": job.study_id, "withdrawn": removed}
 
@@ -109,3 +114,8 @@ class Results:
                 if error.status != 404:
                     raise
         return removed
+
+
+def _held(jobs: Iterable[JobRow]) -> set[str]:
+    """The series that stored results consist of; recipes of one study share the computed ADC map."""
+    return {uid for job in jobs if job.state is State.STORED for uid in job.result_uids}

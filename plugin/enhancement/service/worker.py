@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,20 +20,25 @@ from enhancement.errors import (
     Cancelled,
     EnhancementError,
     InputError,
+    JobTimeout,
     LedgerError,
     OutOfMemory,
-    StageError,
+    Problem,
     WeightsMismatch,
     WeightsMissing,
 )
 from enhancement.host.base import THREAD_NAME
-from enhancement.ledger.leases import Hold
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import JobRow, State
-from enhancement.service.executors.in_process import Outcome, check_room, process
+from enhancement.recipes.offer import Offer
+from enhancement.service.executors.in_process import check_room, process
 from enhancement.service.health import Health, Light
+from enhancement.service.hold import Hold
 from enhancement.service.models import Models
 from enhancement.settings import Settings
+
+if TYPE_CHECKING:
+    from enhancement.pipeline.publish import Outcome
 
 log = structlog.get_logger("enhancement.worker")
 
@@ -44,15 +49,6 @@ STUCK_FACTOR = 1.5
 # Errors that no second try can mend: a person has to act, then retry by hand.
 _FINAL = (WeightsMissing, WeightsMismatch)
 _GONE = frozenset({"STUDY_GONE", "SOURCE_GONE", "SERIES_GONE"})
-
-Stored = Callable[[Outcome], None]
-
-
-class JobTimeout(StageError):
-    """The watchdog ended the job."""
-
-    default_code = "TIMEOUT"
-    default_advice = "Raise ContrastEnhancement.Limits.JobSeconds, or look for what slows this machine down."
 
 
 class _Interrupted(SystemExit):
@@ -76,19 +72,21 @@ class Worker:
         *,
         ledger: Ledger,
         archive: OrthancArchive,
-        engine: Models,
+        models: Models,
+        recipes: Offer,
         settings: Settings,
         health: Health,
         stop: threading.Event,
         storage: Path,
-        stored: Stored,
+        stored: Callable[[Outcome], None],
     ) -> None:
         self.name = name
         self.current: tuple[JobRow, float] | None = None
         self.progress: tuple[str, float] = ("", 0.0)
         self._ledger = ledger
         self._archive = archive
-        self._engine = engine
+        self._models = models
+        self._recipes = recipes
         self._settings = settings
         self._health = health
         self._stop = stop
@@ -132,8 +130,9 @@ class Worker:
         limit = self._settings.limits.job_seconds * STUCK_FACTOR
         part = f"worker {self.name}"
         if current is not None and time.monotonic() - current[1] > limit:
-            message = f"job {current[0].id} has run for more than {limit:.0f} s and does not react"
-            self._health.report(part, Light.RED, "WORKER_STUCK", message, "Restart Orthanc; the job is taken up again.")
+            reason = f"job {current[0].id} has run for more than {limit:.0f} s and does not react"
+            advice = "Restart Orthanc; the job is taken up again."
+            self._health.report(part, Light.RED, Problem("WORKER_STUCK", reason, advice))
         else:
             self._health.clear(part)
 
@@ -145,7 +144,7 @@ class Worker:
             self._preload()
         while not self._stop.is_set():
             try:
-                job = self._ledger.claim(self.name)
+                job = self._ledger.claims.claim(self.name)
                 self._health.clear("ledger")
                 if job is not None:
                     self._work(job)
@@ -153,24 +152,25 @@ class Worker:
                     self._wake.wait(IDLE_S)
                     self._wake.clear()
             except LedgerError as error:
-                self._health.report("ledger", Light.RED, error.code, error.message, error.advice)
+                self._health.report("ledger", Light.RED, error.problem)
                 self._stop.wait(LEDGER_RETRY_S)
             except Exception as error:  # the worker's last frame: nothing may end the thread
                 log.error("worker fault", worker=self.name, error=type(error).__name__, exc_info=True)
                 self._stop.wait(LEDGER_RETRY_S)
 
     def _preload(self) -> None:
-        try:
-            self._engine.load()
-        except Exception as error:  # reported as red by the engine; every job will say it again
-            log.warning("weights not ready", error=type(error).__name__, reason=str(error))
+        for name in self._recipes.enabled:
+            try:
+                self._models.load(self._recipes.named(name))
+            except Exception as error:  # reported as red by the models; every job will say it again
+                log.warning("weights not ready", recipe=name, error=type(error).__name__, reason=str(error))
 
     def _work(self, job: JobRow) -> None:
         structlog.contextvars.bind_contextvars(job=job.id, study=job.study_id)
         started = time.monotonic()
         self.current, self.progress = (job, started), ("starting", 0.0)
         try:
-            with Hold(self._ledger, job, stop=self._stop) as hold:
+            with Hold(self._ledger.claims, job, stop=self._stop) as hold:
                 self._attempt(job, hold, started)
         finally:
             self.current = None
@@ -190,19 +190,19 @@ class Worker:
         try:
             check_room(self._settings, self._storage)
             outcome = process(
-                job, self._archive, self._engine, self._settings, progress, superseded=self._superseded(job)
+                job, self._archive, self._models, self._settings, progress, superseded=self._superseded(job)
             )
             hold.finish(
                 State.STORED,
                 result_uids=outcome.result_uids,
                 archive_ids={series.archive_id: series.series_instance_uid for series in outcome.published},
                 audit=outcome.audit,
-                reason=outcome.note,
+                problem=Problem(reason=outcome.note),
             )
         except Cancelled as error:
             self._cancelled(job, hold, error)
         except _Interrupted:
-            self._ledger.release(job)
+            self._ledger.claims.release(job)
         except EnhancementError as error:
             self._ended_badly(job, hold, error)
         except MemoryError:
@@ -227,9 +227,9 @@ class Worker:
 
     def _cancelled(self, job: JobRow, hold: Hold, error: Cancelled) -> None:
         if error.code == "LEASE_LOST":
-            log.warning("lease lost", reason=error.message)
+            log.warning("lease lost", reason=error.reason)
         elif error.code == "STOPPING":
-            self._ledger.release(job)
+            self._ledger.claims.release(job)
         else:
             hold.finish(State.CANCELLED)
             log.warning("cancelled")
@@ -238,15 +238,14 @@ class Worker:
         """Write down the end; what the reader of job and log gets is one sentence and one advice."""
         if error.code == "LEASE_LOST":
             # The ledger was replaced, or another worker has the job. What was stored is found by the next look.
-            log.warning("lease lost", reason=error.message)
+            log.warning("lease lost", reason=error.reason)
             return
-        words: dict[str, Any] = {"code": error.code, "reason": error.message, "advice": error.advice}
         if isinstance(error, ArchiveError) and error.code in _GONE and self._study_is_gone(job):
-            self._ledger.study_deleted(job.study_id)
+            self._ledger.requests.study_deleted(job.study_id)
             hold.finish(State.CANCELLED)
             log.warning("study deleted while its job ran")
             return
         refused = isinstance(error, InputError)
         final = isinstance(error, _FINAL)
-        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, **words).job
-        log.warning("refused" if refused else "failed", state=str(ended.state), **words)
+        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, problem=error.problem).job
+        log.warning("refused" if refused else "failed", state=str(ended.state), **error.problem.to_json())

@@ -68,7 +68,7 @@ def plan(facts: SeriesFacts, role: Role | None) -> tuple[Stack | None, str, tupl
         stack, notes = plan_volume(facts.frames)
         return stack, "", notes
     except InputError as error:
-        return _any_stack(facts.frames), f"{error.code}: {error.message.partition(': ')[2] or error.message}", ()
+        return _any_stack(facts.frames), f"{error.code}: {error.reason.partition(': ')[2] or error.reason}", ()
 
 
 def _any_stack(frames: Sequence[Frame]) -> Stack | None:

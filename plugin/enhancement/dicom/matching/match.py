@@ -6,7 +6,7 @@ What cannot be decided is held as ambiguous. An odd study raises nothing here; `
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
@@ -39,7 +39,13 @@ class _Verdict:
     undecided: tuple[Role, ...] = ()
 
 
-def match(headers: Sequence[Dataset], settings: MatchingSettings | None = None) -> StudyMatch:
+def match(
+    headers: Sequence[Dataset],
+    settings: MatchingSettings | None = None,
+    *,
+    required: Collection[Role] = (Role.T1, Role.T1C),
+    wanted: Collection[Role] = (Role.FLAIR, Role.DWI),
+) -> StudyMatch:
     """Match the series of one study to roles.
 
     Parameters
@@ -48,6 +54,9 @@ def match(headers: Sequence[Dataset], settings: MatchingSettings | None = None) 
         Headers of all instances of the study, in any order; pixel data are not touched and need not be there.
     settings : MatchingSettings, optional
         Rules; the built-in ones by default.
+    required, wanted : collection of Role
+        For `missing` and `decision` of the result; every role is matched whatever is asked for. By default what
+        amplification takes; `StudyMatch.judged` answers for another use.
     """
     settings = settings or MatchingSettings()
     rules = joined(settings.extra_rules, settings.rules or DEFAULT_RULES)
@@ -58,16 +67,16 @@ def match(headers: Sequence[Dataset], settings: MatchingSettings | None = None) 
     for role in _RANKED:
         choices.choose(role, [candidate for candidate in candidates if candidate.role is role])
     choose_diffusion(candidates, choices)
-    missing = _missing(choices, settings)
-    return StudyMatch(
+    found = StudyMatch(
         roles={role: choices.roles[role] for role in Role if role in choices.roles},
-        missing=missing,
+        missing=(),
         ambiguous=choices.ambiguous,
-        decision=_decision(missing, choices, settings),
+        decision="",
         series=tuple(_report(candidate, choices.reasons[candidate.uid]) for candidate in candidates),
         holds=choices.holds,
         pair=None if pair is None else certainty_of(pair, candidates, choices.reasons),
     )
+    return found.judged(required, wanted)
 
 
 def _by_series(headers: Iterable[Dataset]) -> list[list[Dataset]]:
@@ -146,34 +155,6 @@ def _plain_reason(candidate: Candidate) -> str:
     if candidate.role is not None and candidate.refusal:
         return f"{candidate.reason}; cannot be read, {candidate.refusal}"
     return "; ".join((candidate.reason, *candidate.notes))
-
-
-def _missing(choices: Choices, settings: MatchingSettings) -> tuple[Role, ...]:
-    asked = dict.fromkeys((*settings.required_roles, *settings.wanted_roles))
-    absent = [role for role in asked if role not in choices.roles and role not in choices.ambiguous]
-    if Role.ADC in choices.roles and Role.DWI in absent:  # a scanner's map stands in for the images it was made from
-        absent.remove(Role.DWI)
-    return tuple(absent)
-
-
-def _decision(missing: Sequence[Role], choices: Choices, settings: MatchingSettings) -> str:
-    """One line: process, hold or reject, and because of what."""
-    lacking = [role for role in missing if role in settings.required_roles]
-    held = [role for role in choices.ambiguous if role in (*settings.required_roles, *settings.wanted_roles)]
-    if lacking:
-        return f"reject: no series for {', '.join(lacking)}"
-    if held:
-        return _hold(held, choices)
-    return f"process without {', '.join(missing)}" if missing else "process"
-
-
-def _hold(held: Sequence[Role], choices: Choices) -> str:
-    """Contrast first: it must be settled before anything can be ranked."""
-    for role in held:
-        hold = choices.holds[role]
-        if hold.code.startswith("CONTRAST_"):
-            return f"hold: {hold.why}, for {', '.join(held)}; {hold.settled_by}"
-    return f"hold: nothing ranks the series for {', '.join(held)}"
 
 
 def _report(candidate: Candidate, reason: str) -> SeriesReport:
