@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from enhancement.dicom.matching.facts import SeriesFacts
 from enhancement.dicom.reading.diffusion import plan_diffusion, plan_shells
-from enhancement.dicom.reading.frames import Frame, frames_of
+from enhancement.dicom.reading.frames import MR_IMAGE, Frame, frames_of, normal_of
 from enhancement.dicom.reading.geometry import Stack
+from enhancement.dicom.reading.headers import numbers, text
 from enhancement.dicom.reading.series import plan_frames, plan_volume
 from enhancement.errors import InputError
 from enhancement.settings import Role
@@ -58,8 +61,8 @@ def plan(facts: SeriesFacts, role: Role | None) -> tuple[Stack | None, str, tupl
     """One volume of a series as its headers tell it, why it cannot be read ("" if it can), and what is left out of it."""
     if not facts.images:
         return None, "it holds no MR image", ()
-    if role is None and facts.frame_count > _MANY_FRAMES:
-        return _any_stack(frames_of(facts.one_repeat())), "", ()
+    if role is None:
+        return _rough_stack(facts), "", ()
     if facts.frame_count > _MOST_FRAMES_PLANNED:
         return None, f"it holds {facts.frame_count} frames", ()
     try:
@@ -69,6 +72,20 @@ def plan(facts: SeriesFacts, role: Role | None) -> tuple[Stack | None, str, tupl
         return stack, "", notes
     except InputError as error:
         return _any_stack(facts.frames), f"{error.code}: {error.reason.partition(': ')[2] or error.reason}", ()
+
+
+def _rough_stack(facts: SeriesFacts) -> Stack | None:
+    """Size and spacing of a series that plays no role, from its positions alone: there may be thousands of images."""
+    frame = next(iter(frames_of([facts.first])), None)
+    if frame is None or frame.tile is not None or text(facts.first, "SOPClassUID") != MR_IMAGE:
+        return _any_stack(frames_of(facts.one_repeat()[:_MANY_FRAMES]))
+    places = {numbers(ds, "ImagePositionPatient", 3) for ds in facts.images} - {()}
+    if not places or len(frame.orientation) != 6 or len(frame.spacing_mm) != 2:
+        return None
+    along = sorted(float(np.dot(place, normal_of(frame.orientation))) for place in places)
+    step = float(np.median(np.diff(along))) if len(along) > 1 else frame.thickness_mm or 0.0
+    spacing = (float(frame.spacing_mm[1]), float(frame.spacing_mm[0]), step)
+    return Stack((frame,), frame.position, (), spacing, (frame.columns, frame.rows, len(along)))
 
 
 def _any_stack(frames: Sequence[Frame]) -> Stack | None:

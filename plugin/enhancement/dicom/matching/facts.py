@@ -42,6 +42,7 @@ from enhancement.dicom.reading.headers import (
     items,
     moment_of,
     number,
+    numbers,
     text,
     texts,
     walk_groups,
@@ -156,8 +157,12 @@ class SeriesFacts:
     @cached_property
     def orientation_count(self) -> int:
         """Number of plane orientations; planes of one stack differ by no more than rounding."""
+        if text(self.first, "SOPClassUID") == MR_IMAGE:  # without working out all planes
+            written = {found: None for ds in self.images if len(found := numbers(ds, "ImageOrientationPatient")) == 6}
+        else:
+            written = {frame.orientation: None for frame in self.frames if len(frame.orientation) == 6}
         found: list[tuple[float, ...]] = []
-        for orientation in (frame.orientation for frame in self.frames if len(frame.orientation) == 6):
+        for orientation in written:
             if not any(max(abs(a - b) for a, b in zip(orientation, other, strict=True)) < 0.02 for other in found):
                 found.append(orientation)
         return len(found)
@@ -201,6 +206,8 @@ class SeriesFacts:
         named = any(found_in(_DIFFUSION_NAME, description) for description in self.descriptions[:2])
         if "DIFFUSION" in kinds or "TRACEW" in kinds:
             return True
+        if not named and "EP" not in self.values("ScanningSequence") and not self._sample_has_b:
+            return False
         weighted = max((frame.b_value or 0.0 for frame in self.frames), default=0.0) >= 50.0
         if weighted:  # GE leaves numbers in its private place on FLAIR and others
             sequence = self.values("ScanningSequence")
@@ -208,6 +215,14 @@ class SeriesFacts:
         # A b = 0 series alone; "B0" without echo-planar is a map of the field
         planar_b0 = "EP" in self.values("ScanningSequence") and found_in(r"\bb ?0\b", self.series_description)
         return (named or planar_b0) and any(frame.b_value is not None for frame in self.frames)
+
+    @cached_property
+    def _sample_has_b(self) -> bool:
+        """Whether the first, the middle or the last image has a b-value: most series have none, and need no further look."""
+        if text(self.first, "SOPClassUID") != MR_IMAGE:
+            return True
+        sample = [self.images[at] for at in {0, len(self.images) // 2, len(self.images) - 1}]
+        return any(frame.b_value is not None for frame in frames_of(sample))
 
     @cached_property
     def b_values(self) -> tuple[float, ...]:

@@ -33,10 +33,10 @@ class PrivateBlocks:
         self.ds = ds
         self.groups: set[int] = set()
         self.blocks: dict[tuple[int, str], list[int]] = {}
-        for tag in tuple(ds.keys()):  # keys: iterating a Dataset would convert every element
-            number = int(tag)
-            group, element = number >> 16, number & 0xFFFF
-            if group & 1 and 0x10 <= element <= 0xFF:
+        # keys: iterating a Dataset would convert every element; bit 16 is that of an odd group
+        for number in [int(tag) for tag in tuple(ds.keys()) if tag & 0x10000]:
+            tag, group, element = number, number >> 16, number & 0xFFFF
+            if 0x10 <= element <= 0xFF:
                 self.groups.add(group)
                 self.blocks.setdefault((group, text(ds, tag).casefold()), []).append(element)
 
