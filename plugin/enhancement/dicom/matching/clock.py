@@ -13,8 +13,9 @@ from datetime import date
 from enhancement.dicom.matching.facts import SeriesFacts
 from enhancement.dicom.reading.headers import Moment
 
-# One examination is shorter. A longer span on one date is a midnight without its date, or two examinations.
+# One examination is shorter. A longer span on one date may be a midnight without its date.
 _LONGEST_S = 12 * 3600.0
+_NIGHT_S = 6 * 3600.0
 _DAY_S = 86400.0
 SAME_MOMENT_S = 1.0
 
@@ -54,8 +55,17 @@ def _on_one_scale(given: Mapping[int, Moment]) -> dict[int, float]:
     if len(days) <= 1:
         # What has no date is of the one date there is.
         found = {key: moment.seconds for key, moment in given.items()}
-        return found if max(found.values(), default=0.0) - min(found.values(), default=0.0) <= _LONGEST_S else {}
+        return found if _is_one_examination(sorted(found.values()), dated=bool(days)) else {}
     return {key: _ordinal(moment.day) + moment.seconds for key, moment in given.items() if moment.day is not None}
+
+
+def _is_one_examination(clocks: Sequence[float], *, dated: bool) -> bool:
+    """Whether times of one day are in order; not where midnight lies between them and the date of the next day is lost."""
+    if not clocks or clocks[-1] - clocks[0] <= _LONGEST_S:
+        return True
+    gap = max(later - earlier for earlier, later in zip(clocks, clocks[1:], strict=False))
+    over_midnight = _DAY_S - gap  # how long it took if it went on past midnight
+    return dated and over_midnight > _NIGHT_S
 
 
 def _ordinal(day: str) -> float:

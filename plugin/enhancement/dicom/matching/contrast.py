@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from enhancement.dicom.matching.clock import SAME_MOMENT_S, Moments, moments_of
+from enhancement.dicom.matching.doses import says_a_dose
 from enhancement.dicom.matching.facts import SeriesFacts, Vote
 from enhancement.dicom.matching.injection import injected_at
 from enhancement.dicom.matching.marks import contrast_mark
@@ -62,7 +63,7 @@ def _marks(study: Sequence[SeriesFacts], settings: MatchingSettings) -> dict[int
     for facts in study:
         names = facts.descriptions[:1] if shared else facts.descriptions[:2]
         marks = (contrast_mark(name, settings.contrast_marks, settings.no_contrast_marks) for name in names)
-        found[id(facts)] = next((mark for mark in marks if mark is not None), None)
+        found[id(facts)] = next((mark for mark in marks if mark is not None), True if says_a_dose(names) else None)
     return found
 
 

@@ -168,11 +168,13 @@ EXCLUDE = (
             r"\bprescan|\bnoise\b|\bpre ?scan|\badjust\w*|\bbody ?coil"
         ),
     ),
+    # A T1 may name the dose of contrast.
+    rule("no image of a scan", text(r"\bdose\b"), none=(text(T1), text(T1_SEQUENCES))),
     rule(
         "no image of a scan",
         text(
             r"\bscreen ?(?:save|shot|cap)\w*|\breport\b|\bphoenix|\bsummary\b|\bkey ?images?\b|"
-            r"\bdose\b|\bresults?\b|\bpostprocess|\bseg(?:mentation)?\b|\boverlay\b|"
+            r"\bresults?\b|\bpostprocess|\bseg(?:mentation)?\b|\boverlay\b|"
             r"\bfus(?:ed|ion)\b"
         ),
     ),

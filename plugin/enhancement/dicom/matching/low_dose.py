@@ -9,45 +9,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from enhancement.dicom.matching.candidates import Candidate
+from enhancement.dicom.matching.doses import says_low_dose
 from enhancement.dicom.matching.facts import SeriesFacts
 from enhancement.dicom.matching.injection import start_times
-from enhancement.dicom.matching.words import compiled, plain, words
 from enhancement.dicom.reading.headers import items, number, text
 from enhancement.settings import Role
 
-_DOSE = r"(?:doses?|dosis|dosi|dos|dawk\w*|davk\w*|doz\w*|annos\w*|доз\w*)"
-_LOW = (
-    r"(?:low|reduced|small|partial|micro|half|quarter|tenth|third|faible|demi|quart|reduite?|niedrig\w*|halbe?\w*|viertel\w*"
-    r"|zehntel|baja|media|mitad|cuart\w*|reducida|bassa|mezza|quarto|ridotta|lage|halve|kwart|lag|halv|lav|kvart\w*|baixa|meia"
-    r"|nisk\w*|polow\w*|cwierc\w*|nizk\w*|polovi\w*|dusuk|yarim|ceyrek|alacsony|fel|negyed|pieni|matala|puolikas"
-    r"|низк\w*|полови\w*|четверт\w*|малая|малой)"
-)
-LOW_DOSE = (
-    rf"\b{_LOW} (?:de |di |da |do |d |of |a )?(?:the |la |une )?{_DOSE}\b|\b{_DOSE} {_LOW}\b|\b(?:viertel|halb|niedrig|zehntel|klein)dos\w*"
-    r"|\blowdose\b|\bquarter\b|\bld ?gad\w*|低[剂劑]量|低用量|低投与|半量|저용량|χαμηλ\w* δοσ\w*"
-)
-_LOW_AS_STORED = (
-    r"(?<![\d.,])(?:5|10|20|25|30|33|40|50) ?(?:%|percent|pct|proz)|(?<![\d./])1 ?/ ?(?:2|3|4|5|10)(?![\d/])(?= ?(?:dos|gd|gad|km|c\b|$))"
-    r"|(?<![\d.,])1 ?/ ?(?:4|10)(?![\d/.])|(?<!\d)0[.,]0(?:1|2|25|3|33|4|5)(?!\d)"
-)
-_FULL = r"\b(?:full|standard|normal|voll\w*|ganze?|plein\w*|completa?|double|doppel\w*|triple|high|hohe) (?:de )?dos\w*|(?<!\d)(?:100|200) ?%"
 # Of the other series' dose: two halves are 0.5, and 0.025 of 0.1 mmol/kg is 0.25.
 _PART = 0.6
 _LOW_MMOL_KG = 0.04
 _MMOL_ML = {"gadobutrol": 1.0, "gadovist": 1.0, "gadavist": 1.0, "gadoter": 0.5, "dotarem": 0.5, "clariscan": 0.5,
             "prohance": 0.5, "gadoteridol": 0.5, "multihance": 0.5, "gadobenate": 0.5, "magnevist": 0.5, "omniscan": 0.5,
             "elucirem": 0.5, "vueway": 0.5, "gadopiclenol": 0.5}  # fmt: skip
-
-
-def says_low_dose(descriptions: Sequence[str]) -> bool:
-    """Whether a description says that only a part of the dose had been given."""
-    for description in descriptions:
-        stored = plain(description)
-        if compiled(_FULL).search(stored) or compiled(_FULL).search(words(description)):
-            return False
-        if compiled(LOW_DOSE).search(words(description)) or compiled(_LOW_AS_STORED).search(stored):
-            return True
-    return False
 
 
 def with_low_doses(candidates: Sequence[Candidate]) -> list[Candidate]:

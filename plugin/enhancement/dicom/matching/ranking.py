@@ -111,7 +111,17 @@ _CORRECTED = (
 )
 # A copy of a result that lost every word of ours has the protocol of its source, but no acquisition of its own.
 _ACQUIRED = Criterion("acquired, by its clock", lambda candidate: float(candidate.facts.acquired is not None))
-_OF_T1 = (_READABLE, Criterion("gradient echo", _gradient_echo), *_COMMON, _ACQUIRED, *_CORRECTED, _LATER, _FIRST_COPY)
+_KNOWN = Criterion("known to be without contrast", lambda candidate: float(candidate.facts.contrast == "NO"))
+_OF_T1 = (
+    _READABLE,
+    _KNOWN,
+    Criterion("gradient echo", _gradient_echo),
+    *_COMMON,
+    _ACQUIRED,
+    *_CORRECTED,
+    _LATER,
+    _FIRST_COPY,
+)
 _OF_OTHERS = (
     _READABLE,
     Criterion("without contrast agent", _without_agent),

@@ -34,7 +34,7 @@ def choose_t1_and_t1c(candidates: Sequence[Candidate], choices: Choices) -> Pair
         return None
     if not (before and after):
         choices.choose(Role.T1, before)
-        choices.choose(Role.T1C, after)
+        choices.choose(Role.T1C, _surest(after, choices))
         return None
     return _pair(before, after, choices)
 
@@ -49,6 +49,17 @@ def _pair(before: Sequence[Candidate], after: Sequence[Candidate], choices: Choi
             choices.hold(role, left, equal_series(role, len(left)))
     choices.lost((*before, *after), choice.lost_by)
     return choice.pairs[0] if len(choice.pairs) == 1 else None
+
+
+def _surest(after: Sequence[Candidate], choices: Choices) -> list[Candidate]:
+    """Without a T1, one of several T1c may be the T1: those are taken that most speaks for."""
+    usable = [candidate for candidate in after if candidate.usable] or list(after)
+    scores = {candidate.uid: sum(vote.weight for vote in candidate.facts.votes) for candidate in usable}
+    best = max(scores.values(), default=0)
+    for candidate in usable:
+        if scores[candidate.uid] < best:
+            choices.say(candidate, "not chosen, another series is better by: evidence of contrast")
+    return [candidate for candidate in usable if scores[candidate.uid] == best]
 
 
 def _alike_and_unknown(before: Sequence[Candidate]) -> list[Candidate]:
