@@ -1,10 +1,12 @@
 """What this software made: how its objects name it, and how they are known again.
 
 What we alone write counts: the software's name in General Equipment or in Contributing Equipment, and there the Device
-UID, which names the model. An object that others derived from one of ours keeps our entry in its Contributing Equipment,
+UID, which names the model. An object that others derived from one of ours keeps our entry in its Contributing
+Equipment,
 and is taken for ours: it must not be enhanced a second time either.
 
-An anonymiser takes the equipment out. What no usual profile takes out, or not all of it, is asked too: our words in Image
+An anonymiser takes the equipment out. What no usual profile takes out, or not all of it, is asked too: our words in
+Image
 Type, our coding scheme, identifiers that are name-based UUIDs, and, of a derived image, our words in the description.
 """
 
@@ -24,7 +26,8 @@ CODING_SCHEME = "99OCE"
 # Value 4 of Image Type, after DERIVED\\SECONDARY\\OTHER
 _IMAGE_TYPES = frozenset({"T1C_PRO", "BONE_2022", "LOW_DOSE", "ZERO_DOSE", "DENOISE", "VIRTUAL_T1C"})
 _DESCRIPTIONS = re.compile(
-    r"\bai[- ]?enhanced\b|\bt1c[- ]?pro\b.*\b(?:ai|not acquired)|\bnot acquired\b|^adc computed from dwi$|\bvirtual (?:contrast|t1c?)\b",
+    r"\bai[- ]?enhanced\b|\bt1c[- ]?pro\b.*\b(?:ai|not acquired)|\bnot acquired\b|^adc computed from dwi$"
+    r"|\bvirtual (?:contrast|t1c?)\b",
     re.IGNORECASE,
 )
 _UUID_ROOT = "2.25."
@@ -45,8 +48,10 @@ def _is_copy_of_ours(header: Dataset) -> bool:
         ("OTHER" in kinds[2:3] and not _IMAGE_TYPES.isdisjoint(kinds[3:]))
         or CODING_SCHEME in codes
         or bool(_DESCRIPTIONS.search(text(header, "SeriesDescription")))
-        or "SECONDARY" in kinds[1:2]
-        and all(_is_name_based(text(header, keyword)) for keyword in ("SeriesInstanceUID", "SOPInstanceUID"))
+        or (
+            "SECONDARY" in kinds[1:2]
+            and all(_is_name_based(text(header, keyword)) for keyword in ("SeriesInstanceUID", "SOPInstanceUID"))
+        )
     )
 
 

@@ -1,6 +1,7 @@
 """Names of contrast agents for MRI, as makers and hospitals write them.
 
-Generic names begin with "gado" but for those listed; brands are as of December 2026 (EMA, FDA, PMDA, NMPA). Iodine is in
+Generic names begin with "gado" but for those listed; brands are as of December 2026 (EMA, FDA, PMDA, NMPA). Iodine is
+in
 no MR image.
 """
 
@@ -8,7 +9,8 @@ from __future__ import annotations
 
 BRANDS = (
     r"ablavar|artirem|clariscan|cyclolux|dotagit\w*|dotagraf|dotarem|dotaspin|dotavision|dotarita|elucirem|eovist"
-    r"|feraheme|ferumox\w*|ferriprox|magnegita|magnescope|magnetol|magnevi[st]\w*|magnilek|magnograf|mangafodipir|mr ?lux"
+    r"|feraheme|ferumox\w*|ferriprox|magnegita|magnescope|magnetol|magnevi[st]\w*|magnilek|magnograf"
+    r"|mangafodipir|mr ?lux"
     r"|multihance|omnigraf|omniscan|optimark|pixxoscan|primovist|prohance|teslascan|uniray|vasovist|viewgam|vueway"
 )
 BRANDS_CYRILLIC = (

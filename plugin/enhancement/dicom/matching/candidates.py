@@ -58,7 +58,10 @@ class Candidate:
 
 
 def plan(facts: SeriesFacts, role: Role | None) -> tuple[Stack | None, str, tuple[str, ...]]:
-    """One volume of a series as its headers tell it, why it cannot be read ("" if it can), and what is left out of it."""
+    """One volume of a series as its headers tell it, why it cannot be read ("" if it can).
+
+    And what is left out of it.
+    """
     if not facts.images:
         return None, "it holds no MR image", ()
     if role is None:

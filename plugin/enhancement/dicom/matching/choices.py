@@ -49,7 +49,8 @@ class Choices:
         """Rank the candidates of a role and write down who won, who lost and by what."""
         if not fitting:
             return
-        # A role whose only series is broken is still played by it: reading it gives the refusal that says what is wrong.
+        # A role whose only series is broken is still played by it: reading it gives the refusal that says what is
+        # wrong.
         ranking = rank([candidate for candidate in fitting if candidate.usable] or fitting, role)
         if ranking.winner is not None:
             self.take(role, (ranking.winner,))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 
 from enhancement.dicom.matching.facts import SeriesFacts
 from enhancement.dicom.reading.headers import Moment
@@ -60,10 +61,13 @@ def _on_one_scale(given: Mapping[int, Moment]) -> dict[int, float]:
 
 
 def _is_one_examination(clocks: Sequence[float], *, dated: bool) -> bool:
-    """Whether times of one day are in order; not where midnight lies between them and the date of the next day is lost."""
+    """Whether times of one day are in order.
+
+    Not where midnight lies between them and the date of the next day is lost.
+    """
     if not clocks or clocks[-1] - clocks[0] <= _LONGEST_S:
         return True
-    gap = max(later - earlier for earlier, later in zip(clocks, clocks[1:], strict=False))
+    gap = max(later - earlier for earlier, later in pairwise(clocks))
     over_midnight = _DAY_S - gap  # how long it took if it went on past midnight
     return dated and over_midnight > _NIGHT_S
 

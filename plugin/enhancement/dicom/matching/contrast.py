@@ -1,4 +1,4 @@
-"""Whether a series was made with contrast agent in the patient: votes of its name, its header and the order of acquisition.
+"""Whether a series was made with contrast agent in the patient: by name, header and order of acquisition.
 
 ========================================================  ======
 a mark in the description                                 +-2

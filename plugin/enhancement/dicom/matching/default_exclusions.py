@@ -229,8 +229,10 @@ EXCLUDE = (
     rule(
         "white matter, grey matter or fluid nulled",
         text(
-            r"\bwm ?n(?:ull\w*)?\b|\bwmn\w*|\bwm ?(?:null\w*|supp\w*|attenu\w*|satur\w*)|white ?matter ?(?:null|supp|attenu)\w*"
-            r"|\bgm ?n\b|\bgm ?(?:null|supp)\w*|gr[ae]y ?matter ?(?:null|supp)\w*|\bflaws\w*|\bwmnp?\b|\bthomas\b|\bfgatir\w*"
+            r"\bwm ?n(?:ull\w*)?\b|\bwmn\w*|\bwm ?(?:null\w*|supp\w*|attenu\w*|satur\w*)"
+            r"|white ?matter ?(?:null|supp|attenu)\w*"
+            r"|\bgm ?n\b|\bgm ?(?:null|supp)\w*|gr[ae]y ?matter ?(?:null|supp)\w*|\bflaws\w*|\bwmnp?\b"
+            r"|\bthomas\b|\bfgatir\w*"
             r"|\bedge\b|\bflair ?edge|\bcsf ?(?:null|n)\b|\bqsmt1\b"
         ),
         none=(text(FLAIR),),
@@ -238,7 +240,8 @@ EXCLUDE = (
     rule(
         "image or map of MP2RAGE other than the uniform one",
         text(
-            r"\bmp2rage\w*\b.*\b(?:inv ?\d|t1 ?map|t1 ?images?|r1|pd|b1)\b|\binv ?[12]\b|\bt1 ?images?\b$|\bt1 ?map\w*|\bt1 ?maps?\b"
+            r"\bmp2rage\w*\b.*\b(?:inv ?\d|t1 ?map|t1 ?images?|r1|pd|b1)\b|\binv ?[12]\b|\bt1 ?images?\b$"
+            r"|\bt1 ?map\w*|\bt1 ?maps?\b"
         ),
     ),
     rule(

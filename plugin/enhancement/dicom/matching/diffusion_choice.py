@@ -77,7 +77,10 @@ def _apart_s(first: Candidate, second: Candidate) -> float:
 
 
 def _one_of_several_directions(leader: Candidate, weighted: Sequence[Candidate]) -> bool:
-    """Whether series of the same number and b-value lie beside it: then it is one direction, though it does not say so."""
+    """Whether series of the same number and b-value lie beside it.
+
+    Then it is one direction, though it does not say so.
+    """
     number = text(leader.facts.first, "SeriesNumber")
     alike = [
         other
@@ -100,7 +103,10 @@ def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _same_acquisition(first: Candidate, second: Candidate) -> bool:
-    """Same frame of reference, grid, echo, corrections and phase encoding: distorted alike, so their ratio means something."""
+    """Same frame of reference, grid, echo, corrections and phase encoding.
+
+    Distorted alike, so their ratio means something.
+    """
     a, b = first.facts, second.facts
     if text(a.first, "FrameOfReferenceUID") != text(b.first, "FrameOfReferenceUID"):
         return False

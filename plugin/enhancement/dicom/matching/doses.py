@@ -14,14 +14,19 @@ _LOW = (
     r"|низк\w*|полови\w*|четверт\w*|малая|малой)"
 )
 LOW_DOSE = (
-    rf"\b{_LOW} (?:de |di |da |do |d |of |a )?(?:the |la |une )?{_DOSE}\b|\b{_DOSE} {_LOW}\b|\b(?:viertel|halb|niedrig|zehntel|klein)dos\w*"
+    rf"\b{_LOW} (?:de |di |da |do |d |of |a )?(?:the |la |une )?{_DOSE}\b|\b{_DOSE} {_LOW}\b|\b(?:viertel|halb"
+    rf"|niedrig|zehntel|klein)dos\w*"
     r"|\blowdose\b|\bquarter\b|\bld ?gad\w*|低[剂劑]量|低用量|低投与|半量|저용량|χαμηλ\w* δοσ\w*"
 )
 _LOW_AS_STORED = (
-    r"(?<![\d.,])(?:5|10|20|25|30|33|40|50) ?(?:%|percent|pct|proz)|(?<![\d./])1 ?/ ?(?:2|3|4|5|10)(?![\d/])(?= ?(?:dos|gd|gad|km|c\b|$))"
+    r"(?<![\d.,])(?:5|10|20|25|30|33|40|50) ?(?:%|percent|pct|proz)|(?<![\d./])1 ?/ ?(?:2|3|4|5"
+    r"|10)(?![\d/])(?= ?(?:dos|gd|gad|km|c\b|$))"
     r"|(?<![\d.,])1 ?/ ?(?:4|10)(?![\d/.])|(?<!\d)0[.,]0(?:1|2|25|3|33|4|5)(?!\d)"
 )
-_FULL = r"\b(?:full|standard|normal|voll\w*|ganze?|plein\w*|completa?|double|doppel\w*|triple|high|hohe) (?:de )?dos\w*|(?<!\d)(?:100|200) ?%"
+_FULL = (
+    r"\b(?:full|standard|normal|voll\w*|ganze?|plein\w*|completa?|double|doppel\w*"
+    r"|triple|high|hohe) (?:de )?dos\w*|(?<!\d)(?:100|200) ?%"
+)
 _NUMBERED = r"(?:1 ?/ ?\d+|\d+ ?%|\d[.,]\d+) ?(?:mmol|dos|doz|gd|gad|km)"
 
 

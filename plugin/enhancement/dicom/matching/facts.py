@@ -61,7 +61,8 @@ _ALIASES = {
     "EchoTrainLength": ("RFEchoTrainLength",),
 }
 _RESULTS = frozenset(
-    {"PERFUSION_MAP", "RCBV", "RCBF", "CBV", "CBF", "MTT", "TTP", "TMAX", "RELCBV", "RELCBF", "PBP", "GBP", "KTRANS", "MPR",
+    {"PERFUSION_MAP", "RCBV", "RCBF", "CBV", "CBF", "MTT", "TTP", "TMAX", "RELCBV", "RELCBF", "PBP",
+     "GBP", "KTRANS", "MPR",
      "REFORMATTED", "MIP", "PROJECTION IMAGE", "SUBTRACTION", "SUB"}
 )  # fmt: skip
 _FRAME_CLOCK = "FrameAcquisitionDateTime"
@@ -218,7 +219,10 @@ class SeriesFacts:
 
     @cached_property
     def _sample_has_b(self) -> bool:
-        """Whether the first, the middle or the last image has a b-value: most series have none, and need no further look."""
+        """Whether the first, the middle or the last image has a b-value.
+
+        Most series have none, and need no further look.
+        """
         if text(self.first, "SOPClassUID") != MR_IMAGE:
             return True
         sample = [self.images[at] for at in {0, len(self.images) // 2, len(self.images) - 1}]
@@ -283,7 +287,10 @@ class SeriesFacts:
         return kinds, tuple(as_numbers(found[:1])[0] if as_numbers(found[:1]) else None for found in times)
 
     def is_twin_of(self, other: SeriesFacts) -> bool:
-        """Whether both are of one sequence, such as before and after contrast; not where the header tells too little."""
+        """Whether both are of one sequence, such as before and after contrast.
+
+        Not where the header tells too little.
+        """
         (kinds, times), (other_kinds, other_times) = self.sequence, other.sequence
         return (
             kinds == other_kinds

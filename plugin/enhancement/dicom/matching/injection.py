@@ -1,4 +1,7 @@
-"""When contrast was injected, as far as a study tells: by the header, or by a perfusion series that followed the bolus."""
+"""When contrast was injected, as far as a study tells.
+
+By the header, or by a perfusion series that followed the bolus.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ _SUSCEPTIBILITY = r"perf|\bdsc\b|\bpwi\b|\bppi\b|灌注|灌流|관류|перфу
 _DYNAMIC = r"\bdce\b|\bdynamic|\bdyn\b|perf|permeab\w*|\bk ?trans\b|动态|動態|ダイナミック"
 # Words alone are no injection: labelled blood, maps of T1 before the bolus, diffusion without coherence.
 _NOT_BOLUS = (
-    r"\basl|asl\b|\b(?:p|pc|ps|v|d|t)?casl\b|\bpasl|label|\bivim\b|\bvfa\b|\bflip|\bfa ?\d|\d ?deg\b|\bt1 ?-?map|mapping"
+    r"\basl|asl\b|\b(?:p|pc|ps|v|d|t)?casl\b|\bpasl|label|\bivim\b|\bvfa\b|\bflip|\bfa ?\d|\d ?deg\b"
+    r"|\bt1 ?-?map|mapping"
     r"|\bbaseline\b|\bpre\b|\btest\b|\bcalib|\bdti|\bdwi|diff|\bbold\b|\bvaso\b|\brcb[vf]\b|\bcb[vf]\b|\bmtt\b|\bttp\b|\btmax\b"
 )
 _FEWEST_REPEATS = 8

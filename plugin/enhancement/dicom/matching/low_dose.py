@@ -1,4 +1,4 @@
-"""Which series after contrast had only a part of the dose: by its name, by the dose in the header, or by two injections.
+"""Which series after contrast had only a part of the dose: by name, by the dose in the header, or by two injections.
 
 It is never guessed: one series after contrast, of which nothing tells the dose, is none.
 """
@@ -19,7 +19,8 @@ from enhancement.settings import Role
 _PART = 0.6
 _LOW_MMOL_KG = 0.04
 _MMOL_ML = {"gadobutrol": 1.0, "gadovist": 1.0, "gadavist": 1.0, "gadoter": 0.5, "dotarem": 0.5, "clariscan": 0.5,
-            "prohance": 0.5, "gadoteridol": 0.5, "multihance": 0.5, "gadobenate": 0.5, "magnevist": 0.5, "omniscan": 0.5,
+            "prohance": 0.5, "gadoteridol": 0.5, "multihance": 0.5,
+            "gadobenate": 0.5, "magnevist": 0.5, "omniscan": 0.5,
             "elucirem": 0.5, "vueway": 0.5, "gadopiclenol": 0.5}  # fmt: skip
 
 

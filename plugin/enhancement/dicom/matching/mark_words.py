@@ -17,7 +17,8 @@ _NOUN = (
 _SHORT = r"(?:ki|cm|iv|c|ce|k|kk|k k|kl|k l|ks|pc)"
 _AGENT = rf"(?:{_NOUN}|{_SHORT})"
 _WITHOUT = (
-    r"(?:sans|ss|ohne|o|sin|senza|zonder|without|w ?o|w ?out|wout|minus|ej|no|non|not|un|never|sem|utan|uten|uden|bez|fara|brez|sense|tanpa|ilman"
+    r"(?:sans|ss|ohne|o|sin|senza|zonder|without|w ?o|w ?out|wout|minus|ej|no|non|not|un|never|sem|utan|uten"
+    r"|uden|bez|fara|brez|sense|tanpa|ilman"
     r"|khong|ingen|kein\w*|geen|nincs)"
 )
 _BEFORE = (
@@ -25,7 +26,8 @@ _BEFORE = (
     r"|sebelum|abans|for(?= k)|be(?= k))"
 )
 _OF = (
-    r"(?:(?:di|de|da|do|du|d|del|della|dell|of|any|the|der|des|den|iv|i v|mezzo|medio|meio|agente?|agent|produit|srodk\w*"
+    r"(?:(?:di|de|da|do|du|d|del|della|dell|of|any|the|der|des|den|iv|i v|mezzo|medio|meio|agente?|agent"
+    r"|produit|srodk\w*"
     r"|subst\w*|administ\w*|agents|venos\w*) )*"
 )
 # What may follow "no" and is no contrast: "T1 GD NO FATSAT"
@@ -35,8 +37,10 @@ _NO_AFTER = (
     rf"|false|not given|ei|khong)\b(?!{_OTHER_NOUN})"
 )
 NEGATED = (
-    rf"\b(?:{_WITHOUT}|{_BEFORE}) ?{_OF}{_AGENT}\b|\bs (?:c|ce|civ|gd|gad\w*|contr\w*|mdc|cm|km)\b|\b{_NOUN} {_NO_AFTER}"
-    r"|\b(?:w ?o|w ?out|wout|without|non?) con\b|\bn ?c\b|\bs cte\b|(?<![\d.])0 ?(?:gd|km|gad\w*)\b|\b(?:gd|gado?|km)(?:free|frei|less|los)\b|\b[ck]ontras\w*(?:siz|suz|sz|los|losen?|less|frei|free|ita|iton|ittomat|mentes)\b|\bilacsiz\b"
+    rf"\b(?:{_WITHOUT}|{_BEFORE}) ?{_OF}{_AGENT}\b|\bs (?:c|ce|civ|gd|gad\w*|contr\w*|mdc|cm|km)\b"
+    rf"|\b{_NOUN} {_NO_AFTER}"
+    r"|\b(?:w ?o|w ?out|wout|without|non?) con\b|\bn ?c\b|\bs cte\b|(?<![\d.])0 ?(?:gd|km|gad\w*)\b|\b(?:gd"
+    r"|gado?|km)(?:free|frei|less|los)\b|\b[ck]ontras\w*(?:siz|suz|sz|los|losen?|less|frei|free|ita|iton|ittomat|mentes)\b|\bilacsiz\b"
     rf"|{other_scripts.NEGATED}"
 )
 _T1 = r"(?:t1w?i?|rage|bravo|spgr|tfe|vibe|mpr|[23]d)"
@@ -49,7 +53,8 @@ JOINED_BEFORE = rf"(?<![a-z])({_MARK})((?:t1|mprage|mpr|bravo|3d|vibe|spgr|ax|ax
 
 _PROCEDURE = (
     r"(?:ops?|opp?|oper\w*|chir\w*|surg\w*|interv\w*|cirug\w*|zabieg\w*|leikk\w*|ameliyat\w*|mutet\w*|biops\w*|ablat\w*|litt"
-    r"|laser\w*|rtx?|x ?rt|rx|radi\w*|bestrahl\w*|strahl\w*|gamma\w*|gk\w*|gkr?s|srs|srt|sbrt|cyber\w*|imrt|proton\w*|chemo\w*"
+    r"|laser\w*|rtx?|x ?rt|rx|radi\w*|bestrahl\w*|strahl\w*|gamma\w*|gk\w*|gkr?s|srs|srt|sbrt|cyber\w*|imrt"
+    r"|proton\w*|chemo\w*"
     r"|tmz|treat\w*|tx|thera\w*|trait\w*|tratam\w*|behand\w*|resec\w*|resek\w*|crani\w*|embol\w*|coil\w*|stent\w*|clip\w*|tpa"
     r"|lys\w*|lytic|thromb\w*|shunt\w*|evd|dbs|implant\w*|elect\w*|stim\w*|tms|ect|lp|punct\w*|punkt\w*|drain\w*|trauma\w*"
     r"|injur\w*|ictal|seiz\w*|stroke|partum|natal|menop\w*|mortem|transpl\w*|bmt|hct|covid\w*|fall|proc|process(?:ing)?|fossa"
@@ -70,17 +75,22 @@ OTHER_CONTRASTS = (
 )
 _AND = r" ?(?:and|und|u|et|ou|or|y|o|e|og|och|i|en|of|ja|si|ve|\+|&)? ?"
 BOTH = (
-    rf"\b(?:w|with|mit|avec|con|com|met|med|cu|c){_AND}(?:w ?o|without|ohne|sans|sin|sem|senza|zonder|utan|uten|uden|fara|s)\b"
-    rf"(?: {_NOUN})?|\b(?:w ?o|without|ohne|sans|sin|sem|senza|zonder|utan|uten|uden|fara){_AND}(?:w|with|mit|avec|con|com|met|med"
-    rf"|cu)\b(?: {_NOUN})?|\b(?:pre|pra|vor|avant){_AND}(?:post|nach|apres)\b(?: {_NOUN})?|\b(?:post|nach|apres){_AND}(?:pre|vor)\b"
+    rf"\b(?:w|with|mit|avec|con|com|met|med|cu|c){_AND}(?:w ?o|without|ohne|sans|sin|sem|senza|zonder|utan"
+    rf"|uten|uden|fara|s)\b"
+    rf"(?: {_NOUN})?|\b(?:w ?o|without|ohne|sans|sin|sem|senza|zonder|utan|uten|uden|fara){_AND}(?:w|with|mit"
+    rf"|avec|con|com|met|med"
+    rf"|cu)\b(?: {_NOUN})?|\b(?:pre|pra|vor|avant){_AND}(?:post|nach|apres)\b(?: {_NOUN})?|\b(?:post|nach"
+    rf"|apres){_AND}(?:pre|vor)\b"
     rf"(?: {_NOUN})?|\b{_NOUN} \+ ?- ?"
 )
 # In the text as stored: "+/- Gd"
 EITHER = r"(?:\+ ?/ ?-|±|- ?/ ?\+|C\+ ?/ ?C-) ?(?:gd\w*|gad\w*|c|km|contrast|kontrast)?\b"
 _NEGATIVE_ALONE = (
     r"\b(?:pre|pra|prae)(?!\w)|\bpre(?:contr\w*|kontr\w*|gad\w*|gd|km|inj\w*|c|enh\w*)\b"
-    r"|\bnat(?:iv|yw|iiv)\w*|\bnatif\w*|\bplain\b|\bunenh\w*|\bbasale?\b|\bblanco\b|\bnon ?(?:con\w*|ce|enh\w*)\b|\bnce\b|\bn ?c\b"
-    r"|\bw ?o\b|\bwo ?c\w*\b|\bleer\b|\bavant\b|\bsine\b|\bvoor\b|\bantes\b|\bprima\b|\bsg\b|\bsimple\b|\btruoc\b|\bennen\b"
+    r"|\bnat(?:iv|yw|iiv)\w*|\bnatif\w*|\bplain\b|\bunenh\w*|\bbasale?\b|\bblanco\b|\bnon ?(?:con\w*|ce"
+    r"|enh\w*)\b|\bnce\b|\bn ?c\b"
+    r"|\bw ?o\b|\bwo ?c\w*\b|\bleer\b|\bavant\b|\bsine\b|\bvoor\b|\bantes\b|\bprima\b|\bsg\b|\bsimple\b"
+    r"|\btruoc\b|\bennen\b"
     r"|\b(?:ohne|without|senza|sans|zonder|sem|(?<!kontraszt )utan|uten|uden|bez|ilman|wo|nc)$"
     rf"|{other_scripts.NEGATIVE_ALONE}"
 )
@@ -100,12 +110,15 @@ GIVEN = (
     r"|\b(?:gd|gad|gado\w*|gadolin\w*|gdtpa|gddtpa|gdpta|gd dtpa)\b|(?<=t1)(?:gd|gado?|c|ce|km)\b"
     r"|\bpost(?!\w)|\bpost ?(?:c|con\w*|gad\w*|gd\w*|km|inj\w*|kontr\w*|mdc|enh\w*)\b"
     r"|\bce\b|\bkmm?\b|\bmdc\b|\bmcd\b|\bcmc\b|\bpdc\b|\bcivi?\b"
-    r"|\binj(?:\w*)\b|\biniez\w*|\binyec\w*|\bapres\b|\bavec(?: (?:inj\w*|gad\w*|contr\w*|pdc|iv)\b|$)|\bap ?inj\w*\b|\bapgado\w*\b"
+    r"|\binj(?:\w*)\b|\biniez\w*|\binyec\w*|\bapres\b|\bavec(?: (?:inj\w*|gad\w*|contr\w*|pdc|iv)\b|$)"
+    r"|\bap ?inj\w*\b|\bapgado\w*\b"
     r"|\bnach\b|\bmit k\w*\b|\b[ck]ontr?ast\w*\b|\bcontraste\w*\b|\bkontras\w*\b"
-    r"|\bcon (?:contr\w*|mdc|gad\w*|gd|civ|mezzo|medio|iv)\b|\btras (?:contr\w*|gad\w*|civ|inj\w*|iv)\b|\bdespues\b|\bdopo\b"
+    r"|\bcon (?:contr\w*|mdc|gad\w*|gd|civ|mezzo|medio|iv)\b|\btras (?:contr\w*|gad\w*|civ|inj\w*|iv)\b"
+    r"|\bdespues\b|\bdopo\b"
     r"|\bmet (?:contr\w*|gd|gad\w*|km|cm)\b|\bna (?:contr\w*|gd|gad\w*|km|cm|inj\w*|toed\w*)\b"
     r"|\b(?:with|w|avec) ?(?:contr\w*|con|gad\w*|gd|c|ce|iv)\b|\benhanc\w*\b|\benh\b|\b(?:with|after)$"
-    r"|\b(?:s|se|po|z|med|efter|etter|after|apos|pos) (?:k ?[klsm]|kontr\w*|cm|gd|gad\w*)\b|\bapos\b|\bc cte\b|\btehost\w*|\bilacli\b"
+    r"|\b(?:s|se|po|z|med|efter|etter|after|apos|pos) (?:k ?[klsm]|kontr\w*|cm|gd|gad\w*)\b|\bapos\b"
+    r"|\bc cte\b|\btehost\w*|\bilacli\b"
     r"|\b(?:sau|co) (?:tiem|thuoc)\b"
     rf"|\b(?:{BRANDS})\b|{other_scripts.GIVEN}"
 )

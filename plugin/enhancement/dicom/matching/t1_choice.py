@@ -63,7 +63,10 @@ def _surest(after: Sequence[Candidate], choices: Choices) -> list[Candidate]:
 
 
 def _alike_and_unknown(before: Sequence[Candidate]) -> list[Candidate]:
-    """Series of one sequence and grid at two moments, of which nothing tells contrast: a repeat, or before and after."""
+    """Series of one sequence and grid at two moments, of which nothing tells contrast.
+
+    A repeat, or before and after.
+    """
     silent = [candidate for candidate in before if candidate.facts.contrast == "UNKNOWN" and candidate.usable]
     return [one for one in silent if any(_may_be_before_and_after(one, other) for other in silent if other is not one)]
 

@@ -1,7 +1,9 @@
 """What a gradient's length says of the b-value, and what GE's table of directions does.
 
-A scanner that plays several shells from one table scales the vectors: b is the nominal one times the square of the length.
-GE marks every image of a diffusion series in (0043,1030): 14 is b = 0, 16 a line of the table (b = 0 where that is zero), 18
+A scanner that plays several shells from one table scales the vectors: b is the nominal one times the square of the
+length.
+GE marks every image of a diffusion series in (0043,1030): 14 is b = 0, 16 a line of the table (b = 0 where that is
+zero), 18
 a map of anisotropy, 19 the trace. Sources: dcm2niix issues 245, 574, 690, 769, 777; MRtrix3 2231.
 """
 

@@ -1,6 +1,7 @@
 """Diffusion images whose ratio means something: of one phase encoding, one echo time, and b = 0 that is none.
 
-One series can hold more: b = 0 images of the other way for a correction (GE, UIH), several echoes, and the small b-values
+One series can hold more: b = 0 images of the other way for a correction (GE, UIH), several echoes, and the small
+b-values
 of perfusion. What is left out is noted.
 """
 

@@ -92,7 +92,8 @@ def _once(frames: Sequence[Frame], notes: list[Note]) -> list[Frame]:
     kept: dict[Hashable, Frame] = {}
     for frame in frames:
         place = tuple(round(value, 3) for value in frame.position)
-        key = (place, frame.instance_number, frame.frame_number, frame.acquisition_number, frame.acquired_s, frame.repeat,
+        key = (place, frame.instance_number, frame.frame_number, frame.acquisition_number, frame.acquired_s,
+               frame.repeat,
                frame.echo_time_ms, frame.image_type, frame.b_value, _pixels(frame))  # fmt: skip
         kept.setdefault(key, frame)
     if len(kept) < len(frames):
@@ -144,8 +145,9 @@ def _first(frames: Sequence[Frame], rank: Callable[[Frame], float], what: str, n
     if len(set(ranks)) < 2:
         return list(frames)
     counts = Counter(ranks)
-    # A part of fewer images is a stray one, not the volume.
-    whole = [found for found, count in counts.items() if count >= 0.8 * max(counts.values())]
+    # A part of fewer images is a stray one, not the volume; two kinds of one rank are as many images twice.
+    alike = Counter((found, frame.image_type) for found, frame in zip(ranks, frames, strict=True))
+    whole = [found for found, count in counts.items() if count >= 0.8 * max(alike.values())]
     best = min(whole)
     kept = [frame for frame, found in zip(frames, ranks, strict=True) if found == best]
     notes.append(f"{len(frames) - len(kept)} images {what} left out")

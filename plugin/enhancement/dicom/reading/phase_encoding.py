@@ -1,6 +1,8 @@
-"""Which way an echo-planar image is distorted: the axis of phase encoding, and its polarity where the scanner writes it.
+"""Which way an echo-planar image is distorted: the axis of phase encoding, and its polarity where the scanner writes
+it.
 
-Images of opposite polarity are stretched where the others are squeezed, so that their ratio is no ADC. Philips writes no
+Images of opposite polarity are stretched where the others are squeezed, so that their ratio is no ADC. Philips writes
+no
 polarity; there the name is all there is. Sources: dcm2niix issues 352, 410, 674, 981; MRtrix3 3087.
 """
 

@@ -122,9 +122,6 @@ def _check_pixels(ds: Dataset) -> None:
         raise _refused_instance(ds, "UNREADABLE_PIXELS", "pixel data are unreadable.") from None
     if not isinstance(data, bytes):
         raise _refused_instance(ds, "UNREADABLE_PIXELS", "pixel data are not bytes.")
-    if _unused_low_bits(ds) and syntax.is_encapsulated:
-        what = f"bits {ds.BitsStored} up to {ds.HighBit} of compressed pixels cannot be told from those below."
-        raise _refused_instance(ds, "BITS_STORED", what)
     if syntax.is_encapsulated:
         _check_codestreams(ds, (rows, columns), frames)
     else:
@@ -187,6 +184,9 @@ def _shifted(ds: Dataset, index: int, unused: int) -> np.ndarray[Any, Any]:
 
 def _check_codestreams(ds: Dataset, wanted: tuple[int, int], count: int) -> None:
     """Refuse compressed frames that are cut short, too few, or of another size than the header declares."""
+    if _unused_low_bits(ds):
+        what = f"bits {ds.BitsStored} up to {ds.HighBit} of compressed pixels cannot be told from those below."
+        raise _refused_instance(ds, "BITS_STORED", what)
     found = 0
     for frame in _compressed_frames(ds):
         found += 1

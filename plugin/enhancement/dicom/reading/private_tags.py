@@ -210,7 +210,7 @@ def directionality(private: PrivateBlocks, gradient: tuple[float, ...]) -> str:
 
 
 def philips_scale(ds: Dataset, frame_number: int | None = None) -> float | None:
-    """Philips' Scale Slope (2005,100E), by which stored values of different images are comparable; None where it is gone.
+    """Philips' Scale Slope (2005,100E), that makes images comparable; None where it is gone.
 
     It stands in the object, or in a private sequence of the object or of a frame (2005,140F).
     """
@@ -237,7 +237,10 @@ def _frame_groups(ds: Dataset, frame_number: int | None) -> tuple[Dataset, ...]:
 
 
 def ge_kind(private: PrivateBlocks) -> int | None:
-    """What a GE diffusion image is, (0043,1030): 14 b = 0, 16 a line of the direction table, 19 trace; None elsewhere."""
+    """What a GE diffusion image is, (0043,1030): 14 b = 0, 16 a line of the direction table, 19 trace.
+
+    None elsewhere.
+    """
     found = private.numbers(0x0043, "GEMS_PARM_01", 0x30)
     return int(found[0]) if found else None
 

@@ -113,7 +113,10 @@ def plan_series_with_notes(instances: Sequence[Dataset]) -> tuple[Stack, tuple[s
 
 
 def plan_volume(frames: Sequence[Frame]) -> tuple[Stack, tuple[str, ...]]:
-    """The stack that the frames of one series form, or the part of them that is meant, and notes on what is left out."""
+    """The stack that the frames of one series form, or the part of them that is meant.
+
+    And notes on what is left out.
+    """
     kept = magnitude(frames)
     try:
         return stack_frames(kept), ()

@@ -7,7 +7,8 @@ made on the scanner from all that was measured, which the archive may hold only 
 1. a computed map that cannot be the ADC of a brain loses (`plausibility.py`);
 2. a scanner's map of another acquisition loses;
 3. the map that covers at least 10 mm more of the head wins;
-4. where the patient moved between the b-values the computed map wins, which was corrected for it, unless it differs from
+4. where the patient moved between the b-values the computed map wins, which was corrected for it, unless it differs
+from
    the scanner's by more than 20 %: what looks like motion may be distortion of the other phase-encoding direction;
 5. a mean of directions that point unevenly, or that are unknown, is not the trace: the scanner's map wins;
 6. b = 0 and b > 0 in two series may be scaled apart: where the medians then differ by more than 10 % the scanner's map

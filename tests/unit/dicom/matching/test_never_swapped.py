@@ -17,14 +17,17 @@ from unit.series_builder import classic
 SEQUENCES: dict[str, dict[str, Any]] = {
     "mprage": {"ScanningSequence": ["GR", "IR"], "MRAcquisitionType": "3D", "RepetitionTime": 2000.0, "EchoTime": 2.9,
                "InversionTime": 900.0, "FlipAngle": 9.0},
-    "spgr": {"ScanningSequence": "GR", "MRAcquisitionType": "3D", "RepetitionTime": 8.0, "EchoTime": 3.0, "FlipAngle": 12.0},
-    "se": {"ScanningSequence": "SE", "MRAcquisitionType": "2D", "RepetitionTime": 500.0, "EchoTime": 10.0, "FlipAngle": 90.0},
+    "spgr": {"ScanningSequence": "GR", "MRAcquisitionType": "3D", "RepetitionTime": 8.0, "EchoTime": 3.0,
+             "FlipAngle": 12.0},
+    "se": {"ScanningSequence": "SE", "MRAcquisitionType": "2D", "RepetitionTime": 500.0, "EchoTime": 10.0,
+           "FlipAngle": 90.0},
 }  # fmt: skip
 FLAIR = {"ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000.0, "EchoTime": 120.0, "InversionTime": 2500.0}
 BOLUS = {"ScanningSequence": ["EP", "GR"], "MRAcquisitionType": "2D", "RepetitionTime": 1500.0, "EchoTime": 30.0}
 MARKS = (
     ("T1", "T1 KM"), ("T1 nativ", "T1 post Gd"), ("T1 sem contraste", "T1 com contraste"), ("T1 平扫", "T1 增强"),
-    ("T1 без КУ", "T1 с КУ"), ("T1 C-", "T1 C+"), ("T1 pre", "T1"), ("T1W 単純", "T1W 造影"), ("T1 PRE-OP", "T1 PRE-OP GAD"),
+    ("T1 без КУ", "T1 с КУ"), ("T1 C-", "T1 C+"), ("T1 pre", "T1"), ("T1W 単純", "T1W 造影"),
+    ("T1 PRE-OP", "T1 PRE-OP GAD"),
     ("T1", "T1 ProHance"), ("T1 non-con", "T1 w/con"), ("T1 utan kontrast", "T1 efter kontrast"),
 )  # fmt: skip
 SILENT = ("T1 3D", "T1 MPRAGE PRE-OP", "T1 post biopsy", "T1 axial", "T1 W/WO CONTRAST", "Т1 сагит")
