@@ -1,4 +1,4 @@
-"""All parts of the service put together, and the thread that keeps them in step with Orthanc."""
+"""The app: puts all parts of the service together, and runs the loop that keeps them in step with Orthanc."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from enhancement.ledger.states import Arrival
 from enhancement.recipes.offer import offered
 from enhancement.service import logs
 from enhancement.service.changes import OrthancStore
-from enhancement.service.deliveries import Deliveries
+from enhancement.service.courier import Courier
 from enhancement.service.follow_up import Results
 from enhancement.service.health import Health, Light
 from enhancement.service.intake import Intake
@@ -101,14 +101,10 @@ class App:
             settle_s=self._stable_age_s + STABLE_SLACK_S,
             recent_s=self._settings.reconciliation.list_days * 86400.0,
         )
-        self._deliveries = Deliveries(
-            self._ledger.database,
-            self._ledger.archive,
-            self._archive,
-            self._settings.delivery,
-            instance=self._ledger.instance,
+        self._courier = Courier(
+            self._ledger.deliveries, self._archive, self._settings.delivery, instance=self._ledger.instance
         )
-        self._results = Results(self._ledger, self._archive, self._settings, self._deliveries)
+        self._results = Results(self._ledger, self._archive, self._settings)
         self._follow_up_due = threading.Event()
         self._metrics = Metrics(host.metric, self._ledger, self._health)
         self._recipes = offered(self._settings)
@@ -125,7 +121,6 @@ class App:
             recipes=self._recipes,
             workers=self._workers,
             results=self._results,
-            deliveries=self._deliveries,
             health=self._health,
         )
         # As Orthanc decides it: where nothing is said, remote access brings authentication with it.
@@ -149,16 +144,16 @@ class App:
         slow = 0.0
         while not self._stop.is_set():
             if not started or self._generation != self._ledger.generation:
-                started = self._guarded(self._take_up)
-            self._guarded(partial(self._take, events))
+                started = self._guarded("restart", self._take_up)
+            self._guarded("events", partial(self._take, events))
             if self._settings.enabled:
-                self._guarded(self._look)
+                self._guarded("looks", self._look)
             if self._follow_up_due.is_set():
                 self._follow_up_due.clear()
-                self._guarded(self._results.follow_up)
+                self._guarded("follow-up", self._results.follow_up)
             if time.monotonic() - slow > SLOW_TICK_S:
                 slow = time.monotonic()
-                self._guarded(self._keep_house)
+                self._guarded("housekeeping", self._keep_house)
         self._end_workers()
         self._ledger.close()
 
@@ -174,22 +169,21 @@ class App:
         deadline = time.monotonic() + within_s
         return all(worker.join(max(0.0, deadline - time.monotonic())) for worker in self._workers)
 
-    def _guarded(self, step: Callable[[], Any]) -> bool:
-        """Run one step; a fault is reported once and does not end the thread. Whether it went well."""
-        name = getattr(step, "__name__", "taking events")
+    def _guarded(self, part: str, step: Callable[[], Any]) -> bool:
+        """Run one step of this part; return whether it went well. A fault is reported once, and ends nothing."""
         try:
             step()
         except LedgerError as error:
             self._report("ledger", Light.RED, error)
         except EnhancementError as error:
-            self._report(name, Light.YELLOW, error)
+            self._report(part, Light.YELLOW, error)
         except Exception as error:  # the last frame of this thread
-            fault = EnhancementError(f"unexpected {type(error).__name__} in {name}", advice="See Orthanc's log.")
-            if self._report(name, Light.YELLOW, fault):
+            fault = EnhancementError(f"unexpected {type(error).__name__} in {part}", advice="See Orthanc's log.")
+            if self._report(part, Light.YELLOW, fault):
                 log.error("unexpected fault", exc_info=True)
         else:
             self._health.clear("ledger")
-            self._health.clear(name)
+            self._health.clear(part)
             return True
         self._stop.wait(FAULT_S)
         return False
@@ -264,7 +258,7 @@ class App:
             self._health.report("circuit", Light.RED, Problem("CIRCUIT_OPEN", reason, advice))
         self._metrics.publish()
         self._results.follow_up()
-        self._deliveries.step()
+        self._courier.step()
         if self._settings.enabled and self._settings.automatic:
             self._reconciler.sweep()
 

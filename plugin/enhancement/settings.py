@@ -1,8 +1,10 @@
-"""The "ContrastEnhancement" section of orthanc.json, as frozen models.
+"""The settings: the section "ContrastEnhancement" of orthanc.json, as frozen models.
 
-One model per stage; PascalCase keys over snake_case fields, as Orthanc writes its own. An unknown key, a
-wrong type or a value out of range becomes a `SettingsError` that names the JSON path, what was found and
-what is allowed. No other module reads configuration, environment or command line.
+There is one model for each stage. Keys are in PascalCase, as Orthanc writes its own; fields are in snake_case. An
+unknown key, a wrong type or a value out of range becomes a `SettingsError`, which names the JSON path, what was found
+and what is allowed. No other module reads configuration, environment or command line.
+
+`docs/settings.md` is written from the descriptions here by ``scripts/document.py``.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class _Stage(BaseModel):
 class ModelSettings(_Stage):
     """How the networks are run, whichever the recipe."""
 
-    folds: Annotated[int, Field(ge=1, le=5)] = Field(default=5, description="How many of the networks to run")
+    folds: Annotated[int, Field(ge=1, le=5)] = Field(
+        default=5, description="How many networks of the ensemble are run; fewer are faster and less certain."
+    )
     mirrorings: Literal[1, 2, 4, 8] = Field(
         default=8, description="How many mirror images of a study each network sees; fewer are faster and less certain."
     )
@@ -68,13 +72,25 @@ class ModelSettings(_Stage):
 class RecipeSettings(_Stage):
     """One recipe that is offered here; null means the recipe's own choice."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Such as t1c-pro")
-    enabled: bool = Field(default=True, description="Off: only when asked for by name")
-    model: Path | None = Field(default=None, description="Model folder; relative to ModelWeights")
-    series_description: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
-        default=None, description="SeriesDescription of the result; keep it telling that it was not acquired"
+    name: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Name of the recipe, such as t1c-pro.")
+    enabled: bool = Field(
+        default=True,
+        description=(
+            "Whether studies are enhanced by this recipe without being asked to; switched off, it is made only "
+            "when asked for by name."
+        ),
     )
-    settings: dict[str, Any] = Field(default={}, description="What only this recipe has to be set")
+    model: Path | None = Field(
+        default=None, description="Folder of the model, below ModelWeights; by default the recipe's own."
+    )
+    series_description: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description=(
+            "SeriesDescription of the result; by default the recipe's own. It should keep saying that the "
+            "series was not acquired."
+        ),
+    )
+    settings: dict[str, Any] = Field(default={}, description="Settings that only this recipe has.")
 
 
 class Condition(_Stage):
@@ -138,7 +154,13 @@ class MatchingSettings(_Stage):
             "Words in a series' description that say here that contrast agent was given, besides those that are known."
         ),
     )
-    no_contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean it was not")
+    no_contrast_marks: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Words in a series' description that say here that no contrast agent was given, besides those that "
+            "are known."
+        ),
+    )
 
 
 class PreprocessingSettings(_Stage):
@@ -159,9 +181,15 @@ class PreprocessingSettings(_Stage):
         pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 of HD-BET's checkpoint_final.pth; by default that of the file which the script fetches.",
     )
-    bias_field: bool = Field(default=True, description="N4 bias field correction")
-    require_flair: bool = Field(default=False, description="Refuse studies without FLAIR, where a recipe takes one")
-    require_adc: bool = Field(default=False, description="Refuse studies without diffusion, where a recipe takes it")
+    bias_field: bool = Field(
+        default=True, description="Whether the uneven brightness that the receive coils leave is corrected (N4)."
+    )
+    require_flair: bool = Field(
+        default=False, description="Whether a study without FLAIR is refused by recipes that use one."
+    )
+    require_adc: bool = Field(
+        default=False, description="Whether a study without diffusion is refused by recipes that use it."
+    )
 
 
 class Limit(_Stage):
@@ -172,7 +200,7 @@ class Limit(_Stage):
 
 
 class GateSettings(_Stage):
-    """The limits of the quality gate, each measured on simulated failures by scripts/gate_study.py.
+    """The limits of the gate, each measured on simulated failures by scripts/gate_study.py.
 
     Beyond `Soft` the result carries a warning, beyond `Hard` the study is refused; null switches a limit off.
     """
@@ -272,11 +300,18 @@ class OutputSettings(_Stage):
     """What is stored, and how it names itself."""
 
     native_method: Literal["residual", "resampled", "detail"] = Field(
-        default="detail", description="Way back to the acquired grid; see enhancement/imaging/native_grid.py"
+        default="detail",
+        description=(
+            "How the result comes back to the acquired grid. detail keeps the acquired detail that stands above"
+            " the noise, residual keeps all of it with its noise, resampled keeps none."
+        ),
     )
-    store_adc: bool = Field(default=True, description="Store the computed ADC map as a series too")
+    store_adc: bool = Field(
+        default=True,
+        description="Whether an ADC map that was computed from the diffusion images is stored as a series too.",
+    )
     adc_series_description: Annotated[str, Field(min_length=1, max_length=64)] = Field(
-        default="ADC computed from DWI", description="SeriesDescription of the computed ADC map"
+        default="ADC computed from DWI", description="SeriesDescription of the computed ADC map."
     )
     content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = Field(
         default="RESEARCH", description="ContentQualification (0018,9004) of every result."
@@ -437,11 +472,28 @@ class DeliverySettings(_Stage):
 class Settings(_Stage):
     """The whole section "ContrastEnhancement"."""
 
-    enabled: bool = Field(default=True, description="Off: Orthanc serves, nothing is enhanced")
-    automatic: bool = Field(default=True, description="Start by itself when a study is stable; off: only by hand")
-    model_weights: Path = Field(default=Path("model_weights"), description="Folder of the model folders")
+    enabled: bool = Field(
+        default=True,
+        description="Whether anything is enhanced at all; switched off, Orthanc serves as without the plugin.",
+    )
+    automatic: bool = Field(
+        default=True,
+        description=(
+            "Whether studies are enhanced when they have arrived; switched off, only when somebody asks for it."
+        ),
+    )
+    model_weights: Path = Field(
+        default=Path("model_weights"),
+        description=(
+            "Folder that holds the folders of the models. A relative path starts at the folder above plugin/."
+        ),
+    )
     recipes: Annotated[tuple[RecipeSettings, ...], Field(min_length=1)] = Field(
-        default=(RecipeSettings(name="t1c-pro"),), description="What is made of a study; the first is made by default"
+        default=(RecipeSettings(name="t1c-pro"),),
+        description=(
+            "The recipes that are offered. A study that arrives, and a request that names none, gets the result"
+            " of each that is enabled."
+        ),
     )
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
@@ -455,7 +507,11 @@ class Settings(_Stage):
     delivery: DeliverySettings = DeliverySettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()
     preload: bool = Field(
-        default=True, description="Verify and load the weights when Orthanc has started, not at the first job"
+        default=True,
+        description=(
+            "Whether the weights are verified and loaded as soon as Orthanc has started; switched off, at the "
+            "first job."
+        ),
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
-"""The light shell that Orthanc loads: registers callbacks at once, brings everything else up in a thread.
+"""The shell that Orthanc loads: it registers callbacks at once, and brings everything else up in a thread.
 
-Only the standard library is imported here. Orthanc therefore starts as fast as without us, and a broken
-setting, a missing package or a damaged ledger becomes a red status instead of an Orthanc that stays down.
+It imports only the standard library, and modules of ours that do the same. Orthanc therefore starts as fast as without
+us. A wrong setting, a missing package or a damaged ledger turns the light red, and Orthanc serves on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _INSTALL = (
 
 
 class Shell:
-    """Callbacks of one Orthanc process.
+    """The callbacks of one Orthanc process.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Shell:
             self._events.put((kind, resource))
 
     def _leave(self) -> None:
-        """End the process here if a step of native code outlives all patience; Python runs this before it finalises.
+        """End the process here if a step of native code outlives all patience. Python runs this before it finalises.
 
         Orthanc has closed its database by now. A thread that came back from C++ into a finalised Python would be
         unwound through that C++, which aborts: Orthanc would seem to have crashed (measured: SIGABRT in place of 0).

@@ -1,4 +1,4 @@
-"""What passes between an HTTP door and the service: plain values, no library."""
+"""Requests and answers: the plain values that pass between an HTTP door and the service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enhancement.errors import Problem
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request, header names in lower case."""
+    """One HTTP request. Names of headers are in lower case."""
 
     method: str
     path: str
@@ -23,7 +23,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """Status and JSON body; `headers` are sent besides the security headers that every answer carries."""
+    """The status and the JSON body of an answer; `headers` come besides the security headers that every answer has."""
 
     status: int
     body: Any

@@ -1,8 +1,7 @@
-"""The Orthanc process that we live in: the only module, besides main.py, that knows `orthanc`.
+"""The Orthanc process that we run in. Besides main.py, no other module knows the `orthanc` API.
 
-Differences between plugin versions are in `generations`. No call here may be slow: plugin 4.0 holds the GIL
-for all of an SDK call.
-Only the standard library is imported, so that Orthanc starts as fast as without us.
+Differences between plugin versions are in `generations`. No call here may be slow: plugin 4.0 holds the GIL until an
+SDK call has returned. Only the standard library is imported, so that Orthanc starts as fast as without us.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _UNKNOWN_RESOURCE = (17, 2007)
 
 
 class OrthancHost:
-    """Callbacks, configuration, log and metrics of the Orthanc we run in."""
+    """The callbacks, configuration, log and metrics of this Orthanc."""
 
     def __init__(self) -> None:
         self._change_names = _names(orthanc.ChangeType)
@@ -51,7 +50,7 @@ class OrthancHost:
         return found
 
     def on_change(self, callback: Changed) -> None:
-        """Call back with the change's name and the resource; ``DELETED`` says of what: ``DELETED_STUDY``."""
+        """Call back with the change's name and the resource. One deletion is ``DELETED_STUDY``."""
         levels = _names(orthanc.ResourceType)
 
         def changed(change: int, level: int, resource: str) -> None:
@@ -109,13 +108,6 @@ class OrthancHost:
         write = {"error": orthanc.LogError, "critical": orthanc.LogError, "warning": orthanc.LogWarning}
         write.get(level, orthanc.LogInfo)(text)
 
-    def global_property(self, number: int) -> str:
-        """A property that Orthanc keeps in its database; not before ORTHANC_STARTED."""
-        return str(orthanc.GetGlobalProperty(number, ""))
-
-    def set_global_property(self, number: int, value: str) -> None:
-        orthanc.SetGlobalProperty(number, value)
-
     def sdk_transport(self) -> SdkTransport:
         """For servers without a plain HTTP door."""
         return SdkTransport()
@@ -135,9 +127,9 @@ def _names(enumeration: Any) -> dict[int, str]:
 
 
 class SdkTransport:
-    """Orthanc's REST API through the plugin SDK: for servers without a plain HTTP door.
+    """Orthanc's REST API through the plugin SDK, for servers without a plain HTTP door.
 
-    Every call holds the GIL until Orthanc has answered, hence one instance at a time.
+    Every call holds the GIL until Orthanc has answered, so instances pass one at a time.
     """
 
     takes_archives = False

@@ -1,7 +1,7 @@
-"""Studies to be looked at, and studies that are not complete.
+"""The inbox: studies that somebody has to look at, and studies that lack a series.
 
-A look (matching the headers, computing the fingerprint) takes longer than a change callback may; so the callback only
-writes the study down here, and a worker looks. What is written survives a crash between the two.
+A look reads all headers of a study, which takes longer than a callback of Orthanc may. The callback therefore only
+writes the study down here, and the look comes later. What is written down survives a crash between the two.
 """
 
 from __future__ import annotations
@@ -94,22 +94,6 @@ class Inbox:
                 .values(not_before=now + delay_s, set_at=now, looks=arrivals.c.looks + 1)
             )
 
-    def note_incomplete(
-        self, arrival: Arrival | None, study_id: str, recipe: str, missing: Iterable[str], reason: str = ""
-    ) -> None:
-        """The study lacks required series: report it as INCOMPLETE until a later look finds them."""
-        now = self._clock()
-        with self._database.write() as connection:
-            lock_study(connection, self._archive, study_id, recipe)
-            put_incomplete(connection, (self._archive, study_id, recipe), missing, reason, now)
-            if arrival is not None:
-                remove_arrival(connection, self._archive, arrival)
-
-    def complete(self, study_id: str, recipe: str) -> None:
-        """The study is no longer INCOMPLETE."""
-        with self._database.write() as connection:
-            remove_incomplete(connection, self._archive, study_id, recipe)
-
     def incomplete(self, study_id: str | None = None, limit: int = 1000) -> list[IncompleteStudy]:
         """The studies that lack series, the longest waiting first."""
         query = select(incomplete).filter_by(archive=self._archive).order_by(incomplete.c.since).limit(limit)
@@ -153,7 +137,7 @@ def remove_arrival(connection: Connection, archive: str, arrival: Arrival) -> No
 def put_incomplete(
     connection: Connection, key: tuple[str, str, str], missing: Iterable[str], reason: str, now: float
 ) -> None:
-    """Note what a study (archive, study, recipe) lacks; since when it does is kept."""
+    """Note what a study (archive, study, recipe) lacks. Since when it does is kept."""
     names = dict(zip(("archive", "study_id", "recipe"), key, strict=True))
     since = connection.execute(select(incomplete.c.since).filter_by(**names)).scalar()
     connection.execute(delete(incomplete).filter_by(**names))

@@ -1,4 +1,4 @@
-"""Asking for results, and taking it back: the side of the ledger that people and the archive see."""
+"""Requests: people and the archive ask for results, or take that back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from enhancement.ledger.states import Arrival, CancelReason, Code, JobRow, Prior
 
 
 class Requests:
-    """Enqueue, refuse, cancel, retry; what happens when studies or results are deleted."""
+    """Asks for a result, refuses, cancels and retries; notes what was deleted from the archive."""
 
     def __init__(self, scope: Scope) -> None:
         self._database = scope.database
@@ -149,7 +149,7 @@ class Requests:
             return rows.modify(connection, job_id, values)
 
     def retry_all(self, code: str, *, by: str = "") -> int:
-        """Queue every dead letter that failed with this code again; return how many."""
+        """Queue again every job that failed for good with this code; return how many."""
         query = select(jobs.c.id).filter_by(archive=self._archive, state=State.FAILED, code=code, current=True)
         with self._database.read() as connection:
             job_ids = list(connection.execute(query.order_by(jobs.c.order_at)).scalars())

@@ -1,4 +1,4 @@
-"""The few statements that every change of a job is made of; each runs inside the caller's transaction."""
+"""The statements that every change of a job is made of. Each runs inside its caller's transaction."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The ledger's tables, as SQLAlchemy Core sees them; `migrations` makes them.
+"""The tables of the ledger, for SQLAlchemy Core; `migrations` creates them.
 
-Every table carries a prefix, so that the ledger may share a PostgreSQL database with Orthanc's own index.
+Every table has a prefix, so that the ledger may share a PostgreSQL database with Orthanc's own index.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
     arrival ──> QUEUED ──> RUNNING ──> STORED ──> SUPERSEDED      (newer inputs have a stored result)
       │           ^  │        ├──────> REJECTED                   (these inputs cannot be processed)
-      │           │  │        ├──────> FAILED                     (attempts used up: the dead letter)
+      │           │  │        ├──────> FAILED                     (attempts used up: a person has to look)
       │           └──┼────────┘  later, after a failed attempt or a dead process
       v              └──────────────> CANCELLED
     INCOMPLETE
@@ -62,7 +62,7 @@ class CancelReason(StrEnum):
 
 
 class Code(StrEnum):
-    """Codes that the ledger itself gives to a job, beside those of the errors in `enhancement.errors`."""
+    """The codes that the ledger itself gives a job; errors bring their own."""
 
     WORKER_DIED = "WORKER_DIED"
     STUDY_DELETED = "STUDY_DELETED"
@@ -74,7 +74,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True)
 class JobRow:
-    """One study x recipe x inputs. Times are seconds since 1970 (UTC); no field holds patient data."""
+    """One job: one study, recipe and inputs. Times are seconds since 1970 (UTC); no field holds patient data."""
 
     id: int
     archive: str
@@ -124,7 +124,7 @@ class JobRow:
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """One try at a job. `outcome` is a `State`, or RELEASED after a clean stop; None while it runs."""
+    """One attempt at a job. `outcome` is a `State`, RELEASED after a clean stop, or None while it runs."""
 
     number: int
     worker: str
@@ -160,7 +160,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class IncompleteStudy:
-    """A study that lacks required series, since when, and what is missing."""
+    """A study that lacks series which are needed: which, and since when."""
 
     study_id: str
     recipe: str
@@ -170,15 +170,7 @@ class IncompleteStudy:
     checked_at: float
 
 
-@dataclass(frozen=True)
-class Finished:
-    """The job after its attempt ended, and the jobs whose stored results it replaces."""
-
-    job: JobRow
-    superseded: tuple[JobRow, ...] = ()
-
-
 def _values(kind: type[JobRow] | type[AttemptRow], row: RowMapping) -> dict[str, Any]:
-    """The columns that a row's class has fields for; the three of its problem as one."""
+    """The values of a row's class. The three columns of its problem become one value."""
     values = {field.name: row[field.name] for field in fields(kind) if field.name != "problem"}
     return values | {"problem": Problem(row["code"], row["reason"], row["advice"])}

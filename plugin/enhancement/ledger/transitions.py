@@ -1,4 +1,4 @@
-"""How an attempt ends: what each end writes into the job's row. Plain functions of the row and the settings."""
+"""How an attempt ends: functions that say what each kind of end writes into the job's row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def queued_again(not_before: float, now: float) -> dict[str, Any]:
 
 
 def stopped(job: JobRow, now: float) -> dict[str, Any]:
-    """Stopped on request: the state depends on who asked."""
+    """The job was stopped on request. The state depends on who asked."""
     state, code = _STOPPED[CancelReason(job.cancel_requested or CancelReason.USER)]
     return _final(state, now) | {"code": code}
 
@@ -56,7 +56,7 @@ def ended(
 
 
 def died(job: JobRow, queue: QueueSettings, now: float) -> dict[str, Any]:
-    """The holder fell silent: try again, until this job is suspected of bringing the process down."""
+    """The holder fell silent. The job is tried again, until it is suspected of bringing the process down."""
     if job.cancel_requested:
         return stopped(job, now)
     crashes = job.crashes + 1

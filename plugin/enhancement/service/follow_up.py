@@ -1,4 +1,4 @@
-"""Stored results after they are stored: the audit record, deliveries, superseded ones, and recall."""
+"""What happens to a result after it was stored: audit record, label, deliveries, and at last its withdrawal."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from enhancement.errors import ArchiveError, LedgerError
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import Code, JobRow, State
 from enhancement.service import audit
-from enhancement.service.deliveries import Deliveries
 from enhancement.settings import Settings
 
 log = structlog.get_logger("enhancement.results")
 
 
 class Results:
-    """Keeps the archive in step with the ledger."""
+    """Does the follow-ups of the ledger, and keeps the archive in step with it."""
 
-    def __init__(self, ledger: Ledger, archive: OrthancArchive, settings: Settings, deliveries: Deliveries) -> None:
+    def __init__(self, ledger: Ledger, archive: OrthancArchive, settings: Settings) -> None:
         self._ledger = ledger
         self._archive = archive
         self._settings = settings
-        self._deliveries = deliveries
         self._reported: set[int] = set()
 
     def follow_up(self) -> None:
@@ -49,7 +47,9 @@ class Results:
 
     def _follow_up(self, job: JobRow) -> None:
         if job.state is State.STORED:
-            self._deliveries.add(job.id, self._ledger.followups.series(job.id))
+            series = self._ledger.followups.series(job.id)
+            for destination in self._settings.delivery.destinations:
+                self._ledger.deliveries.add(job.id, destination, series)
         if not self._settings.output.keep_superseded:
             self._remove_superseded(job)
         if job.state in (State.STORED, State.SUPERSEDED):

@@ -1,4 +1,4 @@
-"""Green, yellow or red, and why: what a person or a load balancer wants to know first."""
+"""The light of the service: green, yellow or red, and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enhancement.errors import Problem
 
 
 class Light(StrEnum):
-    """GREEN works, YELLOW works but somebody should look, RED does not enhance anything."""
+    """GREEN: all is well. YELLOW: studies are enhanced, and somebody should look. RED: nothing is enhanced."""
 
     GREEN = "green"
     YELLOW = "yellow"
@@ -18,14 +18,14 @@ class Light(StrEnum):
 
 
 class Health:
-    """The problem of each part of the service that has one, and how bad it is; safe from any thread."""
+    """Keeps what is wrong with each part of the service; safe from any thread."""
 
     def __init__(self) -> None:
         self._problems: dict[str, tuple[Light, Problem]] = {}
         self._lock = threading.Lock()
 
     def report(self, part: str, light: Light, problem: Problem) -> bool:
-        """Note what is wrong with one part; whether that is news."""
+        """Note what is wrong with one part; return whether that is news."""
         with self._lock:
             news = self._problems.get(part) != (light, problem)
             self._problems[part] = (light, problem)
@@ -45,10 +45,8 @@ class Health:
     def to_json(self) -> dict[str, Any]:
         """``{"light": ..., "problems": [{"part", "light", "code", "reason", "advice"}, ...]}``, the worst first."""
         with self._lock:
-            problems = sorted(self._problems.items(), key=lambda item: item[1][0] is not Light.RED)
-        return {
-            "light": str(self.light()),
-            "problems": [
-                {"part": part, "light": str(light), **problem.to_json()} for part, (light, problem) in problems
-            ],
-        }
+            parts = sorted(self._problems.items(), key=lambda item: item[1][0] is not Light.RED)
+        light = str(self.light())
+        problems = [{"part": part, "light": str(own), **problem.to_json()} for part, (own, problem) in parts]
+        # Monitors that were set up before the first release read "state" and "reasons".
+        return {"light": light, "problems": problems, "state": light, "reasons": problems}

@@ -1,7 +1,8 @@
-"""The look at a study that arrived: which recipes have what they need, and do we have their results already?
+"""Intake: the look at a study that has arrived. Which recipes have what they need? Are their results stored already?
 
-It reads headers only. What is there becomes a job of the ledger for each recipe, under the fingerprint of its inputs;
-what is missing becomes INCOMPLETE; our own series, whose arrival fires the same event, change no fingerprint.
+A look reads headers only. For each recipe that has what it needs, the study becomes a job under the fingerprint of its
+inputs. A study that lacks a series is noted as incomplete. Series of ours change no fingerprint, so the arrival of a
+result asks for nothing.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Study:
 
 
 class Arrivals(Protocol):
-    """What the look needs of the archive's log of changes (`reconcile.Reconciler`)."""
+    """What a look needs to know of the archive's log of changes; `reconcile.Reconciler` is one."""
 
     def look_begins(self, study_id: str) -> None:
         """Told of a study before it is read, so that its changes up to now need no further look."""
@@ -83,7 +84,7 @@ class Arrivals(Protocol):
 
 
 class Intake:
-    """Works off the ledger's arrivals."""
+    """Looks at the studies in the ledger's inbox."""
 
     def __init__(
         self,

@@ -17,12 +17,12 @@ from enhancement import __version__
 from enhancement.archive.orthanc import OrthancArchive
 from enhancement.errors import NO_PROBLEM, ArchiveError, EnhancementError, ModelError, Problem
 from enhancement.host.messages import Answer
+from enhancement.ledger.deliveries import DeliveryRow
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import AttemptRow, IncompleteStudy, JobRow, Priority, State
 from enhancement.recipes.base import Recipe
 from enhancement.recipes.offer import Offer
 from enhancement.service import recall
-from enhancement.service.deliveries import Deliveries
 from enhancement.service.follow_up import Results
 from enhancement.service.health import Health, Light
 from enhancement.service.intake import Intake
@@ -38,19 +38,19 @@ _INTERNAL = frozenset({"archive", "claim_id", "beat", "lease_s", "order_at", "au
 
 
 class Lookup(Protocol):
-    """A short look at Orthanc from a callback, without an HTTP request to ourselves."""
+    """Asks Orthanc something short from within a callback, without an HTTP request to ourselves."""
 
     def get(self, uri: str) -> bytes: ...
 
 
 class Operations:
-    """One service, as seen from outside.
+    """The service, as seen from outside.
 
     Parameters
     ----------
     lookup : Lookup
-        Orthanc through the SDK: callbacks use it where the answer is short, so that many callers at once cannot
-        use up Orthanc's HTTP threads waiting for each other.
+        Orthanc through the SDK. Callbacks use it for short answers. Through HTTP, many callers at once would use up
+        Orthanc's HTTP threads, each waiting for another.
     """
 
     def __init__(
@@ -65,7 +65,6 @@ class Operations:
         recipes: Offer,
         workers: Sequence[Worker],
         results: Results,
-        deliveries: Deliveries,
         health: Health,
     ) -> None:
         self._health = health
@@ -78,7 +77,6 @@ class Operations:
         self._recipes = recipes
         self._workers = workers
         self._results = results
-        self._deliveries = deliveries
         self._explaining = threading.BoundedSemaphore(EXPLAIN_AT_ONCE)
         self._started_at = time.time()
 
@@ -92,7 +90,7 @@ class Operations:
             "started_at": self._started_at,
             "automatic": self._settings.enabled and self._settings.automatic,
             "paused": self._ledger.marks.paused(),
-            "deliveries": self._deliveries.counts(),
+            "deliveries": self._ledger.deliveries.counts(),
             "jobs": {str(state): count for state, count in counts.by_state.items()},
             "arrivals": arrivals,
             "incomplete": incomplete,
@@ -126,7 +124,7 @@ class Operations:
         return self._job_json(job) | {
             "attempt_list": attempts,
             "audit": job.audit,
-            "deliveries": self._deliveries.of_job(job_id),
+            "deliveries": [_delivery_json(row) for row in self._ledger.deliveries.of_job(job_id)],
         }
 
     def study(self, study_id: str) -> dict[str, Any]:
@@ -271,6 +269,10 @@ def _row_json(row: JobRow | AttemptRow) -> dict[str, Any]:
     values = dict(vars(row))
     del values["problem"]
     return values | row.problem.to_json()
+
+
+def _delivery_json(row: DeliveryRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in ("destination", "state", "attempts", "reason")}
 
 
 def _without_job(study_id: str, state: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Results of a model that the archive holds and the ledger does not know: of a ledger that was lost, or of a copy.
+"""Recall of what the ledger does not know: results of a lost ledger, or of a copied archive.
 
-Every series of ours names the model that made it in its header (ContributingEquipmentSequence, Device UID).
+The header of every series of ours names the model that made it (ContributingEquipmentSequence, Device UID).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = structlog.get_logger("enhancement.results")
 
 @dataclass(frozen=True)
 class Unlisted:
-    """A series that a model made, by the archive's identifiers."""
+    """A series that a model made and that no job of the ledger lists."""
 
     study_id: str
     series_id: str

@@ -1,6 +1,6 @@
-"""One thread per device: claim a job, do it, say how it ended.
+"""The worker: one thread for each device, which claims a job, does it, and says how it ended.
 
-Nothing that a job does can end the thread; whatever it raises becomes a state of the job, with a reason.
+No job can end the thread. Whatever a job raises becomes the job's state and its problem.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _GONE = frozenset({"STUDY_GONE", "SOURCE_GONE", "SERIES_GONE"})
 
 
 class _Interrupted(SystemExit):
-    """Orthanc stops, and the step under way does not ask whether to go on. No `except Exception` keeps it."""
+    """Ends the job under way because Orthanc stops. No `except Exception` catches it."""
 
 
 class Worker:
-    """Works off the ledger on one device.
+    """Works through the ledger's jobs on one device.
 
     Parameters
     ----------
@@ -247,5 +247,5 @@ class Worker:
             return
         refused = isinstance(error, InputError)
         final = isinstance(error, _FINAL)
-        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, problem=error.problem).job
+        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, problem=error.problem)
         log.warning("refused" if refused else "failed", state=str(ended.state), **error.problem.to_json())

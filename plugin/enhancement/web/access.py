@@ -1,4 +1,4 @@
-"""Who asks, and whether he may: roles, and the refusal of requests that a foreign page could have sent."""
+"""Access: who asks, whether he may, and whether a page elsewhere could have made the request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_FLAT = Problem("NOT_FLAT", f"The body has more than {MAX_BRACKETS} brackets
 
 
 class Right(StrEnum):
-    """What a route asks of its caller."""
+    """What a caller needs to be allowed to use a route."""
 
     READ = "read"
     OPERATE = "operate"

@@ -1,4 +1,4 @@
-"""The REST door: every request below /enhancement gets an answer here.
+"""The router: it answers every request below /enhancement.
 
 Every answer is JSON. A request that is not done is answered by its problem (`code`, `reason`, `advice`), never by a
 traceback.

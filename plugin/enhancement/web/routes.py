@@ -1,6 +1,6 @@
 """The routes: each is listed once, bound to the method of `Operations` that answers it.
 
-`docs/rest.md` is written from this list by ``scripts/reference.py``. What a route does is the first line of its
+`docs/rest.md` is written from this list by ``scripts/document.py``. What a route does is the first line of its
 method's docstring.
 """
 
@@ -42,13 +42,13 @@ def _states(value: object) -> tuple[State, ...]:
 
 
 class Body(BaseModel):
-    """The JSON object that a request carries; nothing that is not listed here."""
+    """The JSON object that a POST carries. A key that is not listed here is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Query(BaseModel):
-    """What may follow the question mark; what is not listed here is passed over."""
+    """What may follow the question mark. A name that is not listed here is passed over."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
+
+from enhancement.arrays import Mask, Volume
 
 from enhancement.imaging.adc.plausibility import disagreement, implausible
 
@@ -116,9 +117,9 @@ def _told_by_scanners(
 
 def _by_quality(
     computed: ComputedMap,
-    own: NDArray[np.float32],
-    other: NDArray[np.float32],
-    head: NDArray[np.bool_],
+    own: Volume,
+    other: Volume,
+    head: Mask,
     difference: float,
 ) -> AdcChoice:
     if computed.unevenness > _UNEVEN:
@@ -135,7 +136,7 @@ def _by_quality(
     return AdcChoice(False, f"its median and the scanner's differ by {difference:.0%}")
 
 
-def head_of(b0: sitk.Image) -> NDArray[np.bool_]:
+def head_of(b0: sitk.Image) -> Mask:
     """Where the b = 0 image has tissue, (z, y, x)."""
     array = sitk.GetArrayViewFromImage(b0)
     return np.asarray(array > _HEAD * float(np.percentile(array, 99)))
@@ -150,10 +151,10 @@ def _onto(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
     return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkFloat32)
 
 
-def _values(image: sitk.Image, head: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _values(image: sitk.Image, head: Mask) -> Volume:
     return np.asarray(sitk.GetArrayViewFromImage(image)[head], dtype=np.float32)
 
 
-def _median(values: NDArray[np.float32]) -> float:
+def _median(values: Volume) -> float:
     positive = values[values > 0]
     return float(np.median(positive)) if positive.size else 0.0

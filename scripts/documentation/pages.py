@@ -1,7 +1,4 @@
-"""Writes the tables of docs/rest.md and docs/settings.md from the routes and the settings that the code has.
-
-Each page keeps its own words around the marked part. A test fails when a page is older than the code.
-"""
+"""The tables of docs/rest.md and docs/settings.md, made from the routes and the settings that the code has."""
 
 from __future__ import annotations
 
@@ -18,8 +15,8 @@ from pydantic.fields import FieldInfo
 from enhancement.settings import Limit, Rules, Settings
 from enhancement.web.routes import ROUTES, Body, Query
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-START, END = "<!-- written by scripts/reference.py -->", "<!-- end of what is written by scripts/reference.py -->"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+START, END = "<!-- written by scripts/document.py -->", "<!-- end of what is written by scripts/document.py -->"
 
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 
@@ -48,9 +45,15 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         model = _model_of(field)
         if model is not None:
-            each = ", each entry" if get_args(field.annotation) else ""
-            parts += [f"## {field.alias or name}{each}", _words(model), _settings_table(model)]
+            parts += [f"## {field.alias or name}", *_introduction(field, model), _settings_table(model)]
     return "\n\n".join(parts)
+
+
+def _introduction(field: FieldInfo, model: type[BaseModel]) -> list[str]:
+    """What a section is for; of a list of sections also that it is one, and what it holds by default."""
+    if not isinstance(field.default, tuple):
+        return [_words(model)]
+    return [f"{field.description} By default {_default(field)}. Each entry of this list:"]
 
 
 def _settings_table(model: type[BaseModel]) -> str:
@@ -143,13 +146,3 @@ def _renewed(path: Path, content: str) -> str:
     before, _, rest = path.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n\n{content}\n\n{END}{after}"
-
-
-def main() -> None:
-    """Write every page."""
-    for path, text in pages().items():
-        path.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
