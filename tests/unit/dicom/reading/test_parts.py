@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from enhancement.dicom.reading.series import read_series, volume_array
+from enhancement.dicom.reading.series import read_series
 from enhancement.errors import InconsistentGeometry
 from unit.series_builder import classic, ramp
 
@@ -66,7 +67,7 @@ def test_a_slice_called_real_where_no_other_lies() -> None:
 def test_the_word_mosaic_on_cut_slices() -> None:
     """Every slice lies at a place of its own."""
     series = classic(series_uid=UID, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
-    assert np.array_equal(volume_array(read_series(series).image), ramp().astype(np.float32))
+    assert np.array_equal(sitk.GetArrayFromImage(read_series(series).image), ramp().astype(np.float32))
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -76,4 +77,4 @@ def test_bits_at_the_upper_end(signed: bool) -> None:
     series = classic(series_uid=UID, volume=(truth << 4).astype(np.int16 if signed else np.uint16))
     for ds in series:
         ds.BitsStored, ds.HighBit = 12, 15
-    assert np.array_equal(volume_array(read_series(series).image), truth.astype(np.float32))
+    assert np.array_equal(sitk.GetArrayFromImage(read_series(series).image), truth.astype(np.float32))
