@@ -162,11 +162,11 @@ class SeriesFacts:
             written = {found: None for ds in self.images if len(found := numbers(ds, "ImageOrientationPatient")) == 6}
         else:
             written = {frame.orientation: None for frame in self.frames if len(frame.orientation) == 6}
-        found: list[tuple[float, ...]] = []
+        apart: list[tuple[float, ...]] = []
         for orientation in written:
-            if not any(max(abs(a - b) for a, b in zip(orientation, other, strict=True)) < 0.02 for other in found):
-                found.append(orientation)
-        return len(found)
+            if not any(max(abs(a - b) for a, b in zip(orientation, other, strict=True)) < 0.02 for other in apart):
+                apart.append(orientation)
+        return len(apart)
 
     @cached_property
     def vendor(self) -> str:

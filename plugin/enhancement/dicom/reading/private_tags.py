@@ -12,6 +12,7 @@ import struct
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
 from enhancement.dicom.reading.csa import parse_csa
 from enhancement.dicom.reading.headers import UNREADABLE, as_numbers, numbers, text, texts, value, walk_groups
@@ -35,10 +36,10 @@ class PrivateBlocks:
         self.blocks: dict[tuple[int, str], list[int]] = {}
         # keys: iterating a Dataset would convert every element; bit 16 is that of an odd group
         for number in [int(tag) for tag in tuple(ds.keys()) if tag & 0x10000]:
-            tag, group, element = number, number >> 16, number & 0xFFFF
+            group, element = number >> 16, number & 0xFFFF
             if 0x10 <= element <= 0xFF:
                 self.groups.add(group)
-                self.blocks.setdefault((group, text(ds, tag).casefold()), []).append(element)
+                self.blocks.setdefault((group, text(ds, BaseTag(number)).casefold()), []).append(element)
 
     def value(self, group: int, creator: str, offset: int) -> Any:
         """The value of one private attribute, None where it is absent.

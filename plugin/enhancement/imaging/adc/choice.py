@@ -26,7 +26,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from enhancement.arrays import Mask, Volume
-
 from enhancement.imaging.adc.plausibility import disagreement, implausible
 
 _DIFFERENT = 0.10
@@ -105,9 +104,7 @@ def choose_adc(computed: ComputedMap, scanners: sitk.Image, *, same_acquisition:
     return AdcChoice(True, wrong) if wrong and not choice.takes_scanners else choice
 
 
-def _told_by_scanners(
-    own: NDArray[np.float32], other: NDArray[np.float32], scanners: sitk.Image, tolerance: float
-) -> str:
+def _told_by_scanners(own: Volume, other: Volume, scanners: sitk.Image, tolerance: float) -> str:
     """How far a plausible map of the scanner is from the computed one, where that is too far; "" elsewhere."""
     apart = disagreement(own, other)
     if apart <= tolerance or implausible(scanners, head_of(scanners)):

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
+
+from enhancement.arrays import Mask, Volume
 
 # Large ventricles lift the median, the newborn's water too; b = 3000 lowers it.
 BRAIN_MEDIAN_MM2_S = (0.58e-3, 1.15e-3)
@@ -19,7 +20,7 @@ MOST_WITHOUT_A_FIT = 0.05
 _FEWEST_VOXELS = 50
 
 
-def implausible(adc: sitk.Image, head_zyx: NDArray[np.bool_]) -> str:
+def implausible(adc: sitk.Image, head_zyx: Mask) -> str:
     """Why a map cannot be the ADC of a brain; "" where it can.
 
     Parameters
@@ -40,7 +41,7 @@ def implausible(adc: sitk.Image, head_zyx: NDArray[np.bool_]) -> str:
     return ""
 
 
-def middle_of(head_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def middle_of(head_zyx: Mask) -> Mask:
     """The tissue in the middle half of the box around the head, where the brain is."""
     inside = np.zeros_like(head_zyx)
     places = np.nonzero(head_zyx)
@@ -55,7 +56,7 @@ def middle_of(head_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return inside
 
 
-def disagreement(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def disagreement(first: Volume, second: Volume) -> float:
     """Median over the voxels of the relative difference of two maps, where both have a value."""
     both = (first > 0) & (second > 0)
     if not both.any():
