@@ -140,7 +140,7 @@ def read_labels(path: Path) -> Labels:
 def _alignment(labels: Labels, kept: Path) -> NDArray[np.float64]:
     """MNI coordinates to voxels of the label map, from the cache where it is there."""
     if not kept.exists():
-        from simulation.anatomy import load_atlas
+        from simulation.icbm import load_atlas
 
         atlas = load_atlas()
         matrix = affine_to_head(labels, atlas.wm, atlas.gm, atlas.distance < 0)

@@ -23,6 +23,7 @@ from simulation.dicom_writer import SeriesPlan, StudyPlan, write_study
 from simulation.fields import stream
 from simulation.frames import HEAD_ORIGIN_MNI, OFFSET
 from simulation.grids import Grid, Plane, make_grid
+from simulation.label_maps import Purpose
 from simulation.lesion_shapes import LesionDraw
 from simulation.lesions import ENHANCING_KINDS
 from simulation.patient import PatientConfig, anatomy_of, draw_lesions
