@@ -66,6 +66,19 @@ def real(folders: list[Path], output: Output, model: Model = PRO, brain: Model =
 
 
 @app.command()
+def realism(folders: list[Path], output: Output, brain: Model = BRAIN,
+            spin_echo: Annotated[list[Path] | None, typer.Option(help="real case whose T1c is a spin echo")] = None,
+            patients: Patients = 40, seed: Annotated[int, typer.Option(help="of the first patient")] = 890_000
+            ) -> None:  # fmt: skip
+    """What normally enhances, where and how strongly: real cases (gradient echoes first) beside simulated patients."""
+    from evaluation.realism_study import realism_study
+    from simulation.patient import PatientConfig
+
+    realism_study(output, brain, folders, spin_echoes=spin_echo or [], seeds=range(seed, seed + patients),
+                  config=PatientConfig(doses=(1,)), report=typer.echo)  # fmt: skip
+
+
+@app.command()
 def null(output: Output, model: Model = PRO, patients: Patients = 10, folds: Folds = 5,
          mirrorings: Mirrorings = 8, keep: Keep = None) -> None:  # fmt: skip
     """False enhancement where nothing may enhance."""

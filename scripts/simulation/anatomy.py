@@ -1,8 +1,8 @@
-"""One patient's healthy anatomy on the network grid: sharpened, deformed tissue maps of ICBM 2009a."""
+"""One patient's healthy anatomy on the network grid: deformed tissue maps of ICBM 2009a, or of a real head."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,19 +11,16 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from simulation.deformation import Deformation, DeformationDraw, draw_deformation
-from simulation.fields import Shape, Volume, smooth_noise
+from simulation.fields import Volume, smooth_noise
+from simulation.frames import CROP_ORIGIN_XYZ as CROP_ORIGIN_XYZ
+from simulation.frames import OFFSET
+from simulation.frames import SHAPE as SHAPE
+from simulation.frames import mni_to_voxel as mni_to_voxel
+from simulation.head_labels import Labels
+from simulation.label_maps import HeadChoice, load_head
 
-# The network's grid in voxels of the 197 x 233 x 189 template (x, y, z), see the manifest's "grid".
-CROP_ORIGIN_XYZ = (18, 20, 0)
-SHAPE: Shape = (160, 192, 160)
 # Mean template intensity of pure white matter, grey matter and CSF-like voxels, measured on the template.
 _TEMPLATE_WM, _TEMPLATE_GM, _TEMPLATE_CSF = 0.871, 0.649, 0.27
-
-
-def mni_to_voxel(points_ras_mm: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(n, 3) MNI coordinates (x right, y anterior, z superior) to (z, y, x) voxels of the network grid."""
-    x, y, z = np.asarray(points_ras_mm, float).T
-    return np.stack([z + 72 - CROP_ORIGIN_XYZ[2], y + 134 - CROP_ORIGIN_XYZ[1], x + 98 - CROP_ORIGIN_XYZ[0]], axis=1)
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def load_atlas() -> Atlas:
 
 @dataclass(frozen=True)
 class AnatomyDraw:
-    """Random parameters of the healthy anatomy."""
+    """Random parameters of the healthy anatomy; without a ``head`` it is that of the ICBM average."""
 
     deformation: DeformationDraw
     gamma: float
@@ -130,6 +127,7 @@ class AnatomyDraw:
     sulci: float
     septum: float
     noise_seed: int
+    head: HeadChoice | None = None
 
 
 def draw_anatomy(rng: np.random.Generator) -> AnatomyDraw:
@@ -154,7 +152,9 @@ class Anatomy:
     """Fractions of the healthy tissues (they add to 1 everywhere) and helpers, (z, y, x) float32.
 
     ``distance`` is the signed distance from the brain's edge in mm (positive outside), ``log_t1`` the
-    local logarithm of the T1 factor, ``ventricle`` the (blurred) ventricles.
+    local logarithm of the T1 factor, ``ventricle`` the (blurred) ventricles. Of a real head there are also its
+    ``labels`` (int16, numbers of `simulation.head_labels`) and the ``cavity``: the signed distance from the inner
+    surface of the dura in mm.
     """
 
     wm: Volume
@@ -167,10 +167,16 @@ class Anatomy:
     ventricle: Volume
     brain: NDArray[np.bool_]
     deformation: Deformation
+    labels: Labels | None = None
+    cavity: Volume | None = None
 
 
 def build_anatomy(draw: AnatomyDraw) -> Anatomy:
-    """Deform and sharpen the atlas, and wrap the brain in CSF, dura and skull."""
+    """Deform and sharpen the atlas or the real head drawn, and wrap the brain in CSF, dura and skull."""
+    return _from_average(draw) if draw.head is None else _from_head(draw, draw.head)
+
+
+def _from_average(draw: AnatomyDraw) -> Anatomy:
     atlas = load_atlas()
     rng = np.random.default_rng(draw.noise_seed)
     deformation = Deformation(draw.deformation, SHAPE)
@@ -198,6 +204,40 @@ def build_anatomy(draw: AnatomyDraw) -> Anatomy:
     )
 
 
+# A real head's borders are sharp already, and its sulci have their own width: less is done to both than to the average.
+_HEAD_GAMMA, _HEAD_GRAIN, _MEAN_ATROPHY = 0.35, 0.4, 0.9
+
+
+def _from_head(draw: AnatomyDraw, choice: HeadChoice) -> Anatomy:
+    maps = load_head(choice)
+    rng = np.random.default_rng(draw.noise_seed)
+    deformation = Deformation(draw.deformation, SHAPE)
+    wm, gm, distance, cavity, log_t1, ventricle, septa = deformation.sample(
+        [maps.wm, maps.gm, maps.distance, maps.cavity, maps.log_t1, maps.ventricle, maps.septa], [0, 0, 30, 30, 0, 0, 0]
+    )
+    gentle = replace(
+        draw,
+        gamma=1 + _HEAD_GAMMA * (draw.gamma - 1),
+        grain=_HEAD_GRAIN * draw.grain,
+        atrophy=draw.atrophy - _MEAN_ATROPHY,
+    )
+    wm, gm, csf = _sharpen(gentle, rng, (wm, gm, np.clip(1 - wm - gm, 0, 1)), np.float32(0))
+    # More or less fluid around the brain, by up to a millimetre.
+    edge = cavity - np.float32(0.4 * (draw.rim_mm - 1.75)) - np.float32(0.3) * smooth_noise(rng, SHAPE, 20)
+    inside = np.clip(0.5 - edge, 0, 1)
+    dura = np.clip(np.float32(rng.uniform(0.6, 1.4)) + 0.5 - edge, 0, 1) - inside
+    bone = 1 - inside - dura
+    septa = septa * np.float32(draw.septum)
+    keep = inside * (1 - septa)
+    texture = smooth_noise(rng, SHAPE, 5) * np.float32(draw.texture_sd)
+    texture += smooth_noise(rng, SHAPE, 30) * np.float32(draw.texture_sd)
+    log_t1 = np.clip(texture + np.float32(draw.shading_gain) * log_t1, -0.5, 0.4)
+    return Anatomy(
+        wm * keep, gm * keep, csf * keep, dura + septa * inside, bone, distance, log_t1, ventricle, distance < 0,
+        deformation, deformation.sample_labels(maps.labels, OFFSET), edge,
+    )  # fmt: skip
+
+
 def _carve_sulci(draw: AnatomyDraw, rng: np.random.Generator, gm: Volume, csf: Volume, distance: Volume) -> None:
     """Thin sheets of CSF in the cortex, in place: the average brain has lost its small sulci."""
     sheet = np.exp(-((smooth_noise(rng, SHAPE, 8) / np.float32(0.13)) ** 2))
@@ -208,7 +248,7 @@ def _carve_sulci(draw: AnatomyDraw, rng: np.random.Generator, gm: Volume, csf: V
 
 
 def _sharpen(
-    draw: AnatomyDraw, rng: np.random.Generator, maps: tuple[Volume, Volume, Volume], deep: Volume
+    draw: AnatomyDraw, rng: np.random.Generator, maps: tuple[Volume, Volume, Volume], deep: Volume | np.float32
 ) -> tuple[Volume, Volume, Volume]:
     """p^gamma with band-limited noise on the logits; the deep grey matter keeps its real mixture."""
     wm, gm, csf = maps

@@ -67,20 +67,21 @@ def _integrate(velocity: NDArray[np.float32], steps: int = 5) -> NDArray[np.floa
     return field
 
 
-def _upsample(coarse: Volume, shape: Shape) -> Volume:
-    """Linear upsampling of the coarse grid by matrix products (cell-centred)."""
+def _upsample(coarse: Volume, shape: Shape, before: Shape, wanted: Shape) -> Volume:
+    """Linear upsampling of the coarse grid by matrix products (cell-centred), to a grid that begins before it."""
     out = coarse
     for axis, size in enumerate(shape):
-        out = np.moveaxis(np.tensordot(_linear(coarse.shape[axis], size), out, (1, axis)), 0, axis)
+        matrix = _linear(coarse.shape[axis], size, np.arange(-before[axis], wanted[axis] - before[axis]))
+        out = np.moveaxis(np.tensordot(matrix, out, (1, axis)), 0, axis)
     return np.ascontiguousarray(out, dtype=np.float32)
 
 
-def _linear(points: int, size: int) -> NDArray[np.float32]:
-    position = np.clip((np.arange(size) + 0.5) * points / size - 0.5, 0, points - 1)
+def _linear(points: int, size: int, voxels: NDArray[np.signedinteger]) -> NDArray[np.float32]:
+    position = np.clip((voxels + 0.5) * points / size - 0.5, 0, points - 1)
     cell = np.minimum(position.astype(int), points - 2)
-    matrix = np.zeros((size, points), np.float32)
-    matrix[np.arange(size), cell] = 1 - (position - cell)
-    matrix[np.arange(size), cell + 1] = position - cell
+    matrix = np.zeros((len(voxels), points), np.float32)
+    matrix[np.arange(len(voxels)), cell] = 1 - (position - cell)
+    matrix[np.arange(len(voxels)), cell + 1] = position - cell
     return matrix
 
 
@@ -117,10 +118,43 @@ class Deformation:
         )[0].numpy()
         return [w + np.float32(o) for w, o in zip(warped, outside, strict=True)]
 
-    def _atlas_positions(self) -> list[Volume]:
-        axes = [np.arange(n, dtype=np.float32) - np.float32(c) for n, c in zip(self._shape, self._centre, strict=True)]
+    def sample_labels(self, labels: NDArray[np.int16], offset: Shape, *, whole: bool = False) -> NDArray[np.int16]:
+        """Warp a label map that is larger than the atlas; the nearest voxel's label.
+
+        Parameters
+        ----------
+        labels : (z, y, x)
+        offset
+            Where the atlas starts in it.
+        whole
+            Give the patient on the larger grid, not only where the atlas is. Out there the displacement of the
+            atlas' edge goes on.
+
+        Returns
+        -------
+        (z, y, x) int16
+        """
+        import torch
+
+        grid = (offset, labels.shape) if whole else ((0, 0, 0), self._shape)
+        flat = np.zeros(grid[1], np.int64)
+        outside = np.zeros(grid[1], bool)
+        for position, start, size in zip(self._atlas_positions(*grid), offset, labels.shape, strict=True):
+            index = np.rint(position).astype(np.int32) + start
+            outside |= (index < 0) | (index >= size)
+            flat = flat * size + np.clip(index, 0, size - 1)
+        warped = torch.from_numpy(np.ascontiguousarray(labels).reshape(-1))[torch.from_numpy(flat)].numpy()
+        return np.asarray(np.where(outside, 0, warped), np.int16)
+
+    def _atlas_positions(self, before: Shape = (0, 0, 0), shape: Shape | None = None) -> list[Volume]:
+        """Atlas position of every voxel of a grid that begins so many voxels before the atlas."""
+        shape = shape or self._shape
+        axes = [
+            np.arange(-b, n - b, dtype=np.float32) - np.float32(c)
+            for b, n, c in zip(before, shape, self._centre, strict=True)
+        ]
         z, y, x = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
-        fine = [_upsample(c, self._shape) for c in self._displacement]
+        fine = [_upsample(c, self._shape, before, shape) for c in self._displacement]
         result = []
         for row, (m, t) in enumerate(zip(self._draw.matrix.astype(np.float32), self._draw.shift, strict=True)):
             affine = m[0] * z + m[1] * y + m[2] * x

@@ -27,6 +27,7 @@ from simulation.corruption import (
     warp_along,
 )
 from simulation.fields import Volume, smooth_noise, stream
+from simulation.label_maps import HeadChoice, Purpose, draw_head_choice
 from simulation.layers import Label, Layer, Model, adc_map, concentration_map, label_map, render
 from simulation.lesion_shapes import LesionDraw
 from simulation.lesions import MIMIC_KINDS, build_lesion, draw_lesion, leukoaraiosis, place
@@ -63,6 +64,12 @@ class PatientConfig:
         If set, only lesions of these kinds (null cohorts): for instance ``("bright",)``.
     sequences
         If set, the kinds of T1 and T1c: for instance ``("mprage", "se")``, unlike ones.
+    anatomies
+        Folder of real heads' label maps (`simulation.label_maps`); empty: the ICBM average is everybody's anatomy.
+    heads
+        Which of the heads may be drawn: those for training, or those kept for test cohorts.
+    head
+        If set, the head of this number, as it is or mirrored.
     """
 
     doses: tuple[float, ...] = (1, 2, 4, 8)
@@ -78,6 +85,9 @@ class PatientConfig:
     mimics: bool = True
     only: tuple[str, ...] = ()
     sequences: tuple[str, str] | None = None
+    anatomies: str = ""
+    heads: Purpose = "training"
+    head: int | None = None
     noise: tuple[float, float] = (0.01, 0.09)
     bias_sd: tuple[float, float] = (0.02, 0.22)
 
@@ -175,10 +185,24 @@ def _enhancing(rng: np.random.Generator, anatomy: Anatomy, kinds: list[tuple[str
     return [draw_lesion(rng, kind, place(rng, anatomy, kind), level=level) for _ in range(count)]
 
 
+def draw_head(seed: int, config: PatientConfig) -> HeadChoice | None:
+    """The real head that is this patient's anatomy; none where the configuration has no folder of heads.
+
+    Raises
+    ------
+    InputError
+        If the folder has no head for this purpose, or the head named is kept for the other one.
+    """
+    if not config.anatomies:
+        return None
+    return draw_head_choice(stream(seed, "real head"), Path(config.anatomies), config.heads, config.head)
+
+
 def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[Model, list[LesionDraw], dict[str, Any]]:
     """The patient before any scanner: anatomy, vessels, enhancing normal structures, lesions, agent."""
     field_t = protocol.field_t
-    anatomy = build_anatomy(draw_anatomy(stream(seed, "anatomy")))
+    head = draw_head(seed, config)
+    anatomy = build_anatomy(replace(draw_anatomy(stream(seed, "anatomy")), head=head))
     rng = stream(seed, "agent")
     tissues = draw_brain_tissues(stream(seed, "tissues"), field_t)
     agent = draw_agent(rng, field_t)
@@ -202,7 +226,9 @@ def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[M
         layers.append(leukoaraiosis(rng, anatomy, field_t))
     for lesion in lesions:
         layers += build_lesion(lesion, anatomy, field_t)
-    facts = {"agent": agent.name, "minutes": minutes, "plasma_mm": plasma, "blood_mm": blood}
+    facts: dict[str, Any] = {"agent": agent.name, "minutes": minutes, "plasma_mm": plasma, "blood_mm": blood}
+    if head is not None:
+        facts |= {"head": head.name, "mirrored": head.mirrored}
     return Model(anatomy, tissues, base, layers, agent), lesions, facts
 
 
