@@ -10,11 +10,10 @@ from enhancement.errors import SkullStripFailed
 from enhancement.imaging.intensity import (
     BrainStatistics,
     brain_statistics,
-    clipped_fraction,
     from_unit,
     normalise,
+    seen_voxels,
     to_unit,
-    z_score,
 )
 
 volumes = hnp.arrays(
@@ -28,6 +27,12 @@ def _brain() -> np.ndarray:
     return brain
 
 
+def _z(volume: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """z-scores of the whole volume: limits so wide that nothing is clipped."""
+    unit = to_unit(volume, brain_statistics(volume, brain), -1e6, 1e6)
+    return unit * 2e6 - 1e6
+
+
 class TestZScore:
     @given(volumes)
     def test_brain_has_mean_0_and_sd_1(self, volume: np.ndarray) -> None:
@@ -35,7 +40,7 @@ class TestZScore:
         brain = _brain()
         if volume[brain].std() < 1e-2:  # float32 cannot hold more
             return
-        z, _ = z_score(volume, brain)
+        z = _z(volume.astype(np.float64), brain)
         assert z[brain].mean() == pytest.approx(0, abs=2e-3)
         assert z[brain].std() == pytest.approx(1, abs=2e-3)
 
@@ -45,7 +50,8 @@ class TestZScore:
         brain = _brain()
         if volume[brain].std() < 1:
             return
-        np.testing.assert_allclose(z_score(volume * np.float32(gain), brain)[0], z_score(volume, brain)[0], atol=1e-2)
+        exact = volume.astype(np.float64)
+        np.testing.assert_allclose(_z(exact * gain, brain), _z(exact, brain), atol=1e-2)
 
     def test_outside_does_not_count(self) -> None:
         """A bright scalp does not move the brain's statistics."""
@@ -57,13 +63,13 @@ class TestZScore:
     def test_empty_mask_is_refused(self) -> None:
         """There is nothing to normalise by."""
         with pytest.raises(SkullStripFailed, match="empty"):
-            z_score(np.ones((2, 2, 2), np.float32), np.zeros((2, 2, 2), bool))
+            normalise("T1", np.ones((2, 2, 2), np.float32), np.zeros((2, 2, 2), bool), -3, 12)
 
     @pytest.mark.parametrize("value", [7.0, np.nan])
     def test_brain_without_contrast_is_refused(self, value: float) -> None:
         """A constant or undefined brain has no z-score."""
         with pytest.raises(SkullStripFailed, match="contrast"):
-            z_score(np.full((2, 2, 2), value, np.float32), np.ones((2, 2, 2), bool))
+            normalise("T1", np.full((2, 2, 2), value, np.float32), np.ones((2, 2, 2), bool), -3, 12)
 
 
 class TestUnitScale:
@@ -73,9 +79,9 @@ class TestUnitScale:
         brain = _brain()
         if volume[brain].std() < 1:
             return
-        z, statistics = z_score(volume, brain)
-        unit, same = normalise(volume, brain, z_min, z_max)
-        assert same == statistics
+        unit, statistics = normalise("T1", volume, brain, z_min, z_max)
+        assert statistics == brain_statistics(volume, brain)
+        z = (volume - statistics.mean) / statistics.sd
         kept = brain & (z > z_min) & (z < z_max)
         back = from_unit(unit, z_min, z_max, statistics)
         np.testing.assert_allclose(
@@ -85,21 +91,33 @@ class TestUnitScale:
     def test_outside_the_brain_is_zero(self) -> None:
         """The network sees a stripped brain."""
         volume = np.random.default_rng(2).normal(100, 10, (4, 5, 6)).astype(np.float32)
-        unit, _ = normalise(volume, _brain(), -3, 12)
+        unit, _ = normalise("T1", volume, _brain(), -3, 12)
         assert not unit[~_brain()].any()
         assert unit.min() >= 0
         assert unit.max() <= 1
 
     def test_limits_clip(self) -> None:
         """Beyond a limit is at the limit."""
-        np.testing.assert_allclose(to_unit(np.array([-4.0, 13.0]), -3, 12), [0, 1])
+        np.testing.assert_allclose(to_unit(np.array([-4.0, 13.0]), BrainStatistics(0, 1), -3, 12), [0, 1])
 
     def test_prediction_above_one_is_not_clipped(self) -> None:
         """An unbounded head may go beyond the brightest input."""
         assert from_unit(np.array([1.2]), -3, 12, BrainStatistics(100, 10))[0] == pytest.approx(250)
 
 
-def test_clipped_fraction() -> None:
-    """One brain voxel of four lies above the limit."""
-    z = np.array([0.0, 1.0, 5.0, 13.0, 99.0], dtype=np.float32)
-    assert clipped_fraction(z, np.array([True, True, True, True, False]), 12) == 0.25
+class TestSeenVoxels:
+    """What counts is one rule for use, training and evaluation."""
+
+    def test_zero_is_a_value_of_t1_and_none_of_an_adc(self) -> None:
+        """An ADC map holds 0 where nothing could be fitted."""
+        volume, brain = np.array([0.0, 2.0, 3.0]), np.array([True, True, False])
+        assert seen_voxels("T1", volume, brain).tolist() == [True, True, False]
+        assert seen_voxels("ADC", volume, brain).tolist() == [False, True, False]
+
+    def test_outside_the_field_of_view_nothing_counts(self) -> None:
+        """Such voxels are 0 to the network, and no part of mean and standard deviation."""
+        volume = np.array([[[1.0, 3.0, 90.0, 7.0]]])
+        brain, covered = np.array([[[True, True, True, False]]]), np.array([[[True, True, False, True]]])
+        unit, statistics = normalise("T1", volume, brain, -3, 3, covered)
+        assert statistics == BrainStatistics(mean=2.0, sd=1.0)
+        np.testing.assert_allclose(unit, [[[1 / 3, 2 / 3, 0, 0]]], rtol=1e-6)

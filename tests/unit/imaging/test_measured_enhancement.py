@@ -154,7 +154,7 @@ class TestThroughThePipeline:
         """What is shown of an addition to the lesion and to T1-bright tissue, in units of the brain's level."""
         volumes = {"T1": head.t1, "T1C": head.t1c, "FLAIR": head.t1, "ADC": head.t1}
         channels = model.manifest.inputs
-        normalised = [normalise(volumes[c.role], head.brain, c.z_min, c.z_max) for c in channels]
+        normalised = [normalise(c.role, volumes[c.role], head.brain, c.z_min, c.z_max) for c in channels]
         statistics = {c.role: own for c, (_, own) in zip(channels, normalised, strict=True)}
         inputs = np.stack([unit for unit, _ in normalised])
         output, level = model.manifest.output, float(np.median(head.t1c[head.brain]))

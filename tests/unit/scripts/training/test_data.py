@@ -137,21 +137,22 @@ class TestSamples:
 class TestNormalisation:
     """One definition for training and for use."""
 
-    def test_equal_to_the_plugins(self, patients):
-        """Without jitter, to float16's resolution."""
+    @pytest.mark.parametrize("role", ["T1", "ADC"])
+    def test_equal_to_the_plugins(self, patients, role):
+        """Without jitter, to float16's resolution; an ADC of zero is no measurement."""
         patient = patients[0]
         brain = patient.read("brain", WHOLE) > 0
-        array = patient.read("t1", WHOLE)
-        expected, _ = production(array, brain, -3.0, 12.0)
+        array = patient.read(role.lower(), WHOLE)
+        expected, _ = production(role, array, brain, *LIMITS[role])
         found = normalise(
-            {"T1": torch.from_numpy(array)},
-            {"T1": patient.statistics["brain"]["t1"]},
-            torch.from_numpy(brain.astype(np.float32)),
+            {role: torch.from_numpy(array)},
+            {role: patient.statistics["brain"][role.lower()]},
+            {role: seen_voxels(role, torch.from_numpy(array), torch.from_numpy(brain))},
             LIMITS,
             None,
             np.random.default_rng(0),
         )
-        np.testing.assert_allclose(found["T1"].numpy(), expected, atol=2e-3)
+        np.testing.assert_allclose(found[role].numpy(), expected, atol=2e-3)
 
     def test_target_shares_the_jitter_of_its_input(self, patients):
         """A wrong brain mean moves both by the same, so the network is never asked to guess it."""
@@ -161,7 +162,7 @@ class TestNormalisation:
         found = normalise(
             {"T1C": volume, "target": volume},
             {"T1C": statistics, "target": statistics},
-            torch.ones(SHAPE),
+            {"T1C": torch.ones(SHAPE), "target": torch.ones(SHAPE)},
             LIMITS,
             settings,
             np.random.default_rng(3),
