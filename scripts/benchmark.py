@@ -13,11 +13,10 @@ from typing import Annotated
 
 import typer
 
-ROOT = Path(__file__).resolve().parent
-sys.path[:0] = [str(ROOT), str(ROOT.parent / "plugin")]
+from benchmarking import archive, method
+from training.environment import with_large_allocations
 
-from benchmarking import archive, method  # noqa: E402
-from training.environment import with_large_allocations  # noqa: E402
+ROOT = Path(__file__).resolve().parent
 
 
 class Part(StrEnum):

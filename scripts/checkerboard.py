@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +14,9 @@ from numpy.typing import NDArray
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
-
-from enhancement.imaging.registration.register import Registration, register_rigid, resample  # noqa: E402
-from enhancement.pipeline.enhance import choose_brain_extractor  # noqa: E402
-from enhancement.settings import Settings  # noqa: E402
+from enhancement.imaging.registration.register import Registration, register_rigid, resample
+from enhancement.pipeline.enhance import choose_brain_extractor
+from enhancement.settings import Settings
 
 _TILE_MM = 20.0
 _AROUND_MM = 25.0

@@ -14,15 +14,13 @@ from typing import Annotated
 
 import httpx
 import typer
+from rich.console import Console
+
+from demonstration.peers import Viewer, free_ports
+from demonstration.run import Demo
+from demonstration.server import DemoError, OrthancServer
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "plugin"), str(ROOT / "scripts")]
-
-from rich.console import Console  # noqa: E402
-
-from demonstration.peers import Viewer, free_ports  # noqa: E402
-from demonstration.run import Demo  # noqa: E402
-from demonstration.server import DemoError, OrthancServer  # noqa: E402
 
 
 def main(

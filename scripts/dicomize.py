@@ -5,18 +5,16 @@ Example: scripts/dicomize.py out --t1 t1.nii.gz --t1c t1c.nii.gz --flair flair.n
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
+import typer
+from rich.console import Console
+
+from simulation.nifti_study import dicomize
+from simulation.vendors import MAKERS, Vendor
+
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "plugin"), str(HERE)]
-
-import typer  # noqa: E402
-from rich.console import Console  # noqa: E402
-
-from simulation.nifti_study import dicomize  # noqa: E402
-from simulation.vendors import MAKERS, Vendor  # noqa: E402
 
 File = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, readable=True)]
 
@@ -44,7 +42,7 @@ def main(
     diffusion = (dwi_b0, dwi_b1000) if dwi_b0 is not None and dwi_b1000 is not None else None
     if not files and diffusion is None:
         raise typer.BadParameter("Give at least one volume with its role, such as --t1c FILE")
-    style: Vendor = vendor  # type: ignore[assignment]  # checked against MAKERS above
+    style: Vendor = vendor  # checked against MAKERS above
     try:
         paths = dicomize(out_dir, files, diffusion, vendor=style, patient_name=patient_name, patient_id=patient_id)
     except ValueError as error:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
-
-from enhancement.errors import EnhancementError  # noqa: E402
-from enhancing.place import require_place  # noqa: E402
-from enhancing.settings import settings_for  # noqa: E402
-from enhancing.show import fail, progress_bar, report  # noqa: E402
+from enhancement.errors import EnhancementError
+from enhancing.place import require_place
+from enhancing.settings import settings_for
+from enhancing.show import fail, progress_bar, report
 
 _EXISTING = {"exists": True, "dir_okay": False}
 

@@ -4,14 +4,12 @@ Each sub-command writes report.md, figures and JSON to --output, as in
 evaluate.py real CASE_FOLDER... --model model_weights/t1c-pro --label 3 --output runs/real
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "plugin")]
+import typer
 
-import typer  # noqa: E402
+HERE = Path(__file__).resolve().parent
 
 WEIGHTS = HERE.parent / "model_weights"
 Output = Annotated[Path, typer.Option(help="folder for report.md, figures and JSON")]
@@ -109,7 +107,8 @@ def brain(output: Output, model: Model = BRAIN, heads: Annotated[int, typer.Opti
 @app.command()
 def ablation(output: Output, steps: Steps = 300, data: Data = None, patients: Patients = 10) -> None:
     """The input table of ISBI 2021, with short trainings."""
-    from evaluation.studies import Study, ablation_study
+    from evaluation.ablation import Study
+    from evaluation.studies import ablation_study
 
     ablation_study(output, Study(steps=steps, patients=patients, data=data), report=typer.echo)
 
@@ -117,7 +116,8 @@ def ablation(output: Output, steps: Steps = 300, data: Data = None, patients: Pa
 @app.command()
 def channels(output: Output, steps: Steps = 300, data: Data = None, patients: Patients = 10) -> None:
     """The channels x fraction figure of ISBI 2021, with short trainings."""
-    from evaluation.studies import Study, channel_study
+    from evaluation.ablation import Study
+    from evaluation.studies import channel_study
 
     channel_study(output, Study(steps=steps, patients=patients, data=data), report=typer.echo)
 

@@ -14,10 +14,9 @@ from typing import Annotated
 
 import typer
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "plugin"))
+from enhancement.network.hd_bet import FILES, PIN, file_sha256
 
-from enhancement.network.hd_bet import FILES, PIN, file_sha256  # noqa: E402
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 URL = "https://zenodo.org/records/14445620/files/release_v1.5.0.zip?download=1"
 

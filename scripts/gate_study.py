@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
-
-from evaluation.gate import FIRST_SEED, run  # noqa: E402
+from evaluation.gate import FIRST_SEED, run
 
 
 def main(
@@ -65,7 +62,7 @@ def _report(console: Console, judged: list[dict[str, Any]]) -> bool:
     warned = sum(one["verdict"] == "warned" for one in good) / len(good)
     print(f"failures refused or warned of: {caught:.1%} of {len(failures)}")
     print(f"good studies refused: {refused:.1%}, warned of: {warned:.1%} of {len(good)}")
-    return caught >= 0.95 and refused <= 0.03
+    return bool(caught >= 0.95 and refused <= 0.03)
 
 
 if __name__ == "__main__":

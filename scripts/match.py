@@ -11,14 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
-
-from enhancement.dicom.matching.default_rules import as_settings  # noqa: E402
-from enhancement.dicom.matching.match import match  # noqa: E402
-from enhancement.dicom.matching.report import StudyMatch  # noqa: E402
-from enhancement.dicom.reading.files import read_studies  # noqa: E402
-from enhancement.errors import EnhancementError  # noqa: E402
-from enhancement.settings import SECTION, MatchingSettings, parse_settings  # noqa: E402
+from enhancement.dicom.matching.default_rules import as_settings
+from enhancement.dicom.matching.match import match
+from enhancement.dicom.matching.report import StudyMatch
+from enhancement.dicom.reading.files import read_studies
+from enhancement.errors import EnhancementError
+from enhancement.settings import SECTION, MatchingSettings, parse_settings
 
 
 def main(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
-
-from evaluation.native import make_phantom, measure  # noqa: E402
+from evaluation.native import make_phantom, measure
 
 
 def main(noise: Annotated[list[float] | None, typer.Option(help="SD in per cent of the brain's mean")] = None) -> None:

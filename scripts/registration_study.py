@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +10,8 @@ import numpy as np
 import typer
 from rich.console import Console
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "plugin")]
-
-from enhancement.settings import GateSettings  # noqa: E402
-from evaluation.registration import run  # noqa: E402
+from enhancement.settings import GateSettings
+from evaluation.registration import run
 
 
 def main(

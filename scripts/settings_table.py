@@ -1,17 +1,15 @@
 """The settings as the Markdown table that README.md holds: every key, its default, what is allowed, what it means."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "plugin")]
+from enhancement.settings import Settings
 
-from enhancement.settings import Settings  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 START, END = "<!-- settings: scripts/settings_table.py -->", "<!-- end of settings -->"
 

@@ -5,20 +5,18 @@ Example: scripts/simulate.py out --seed 7 --vendor siemens
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, get_args
 
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from simulation.grids import Plane
+from simulation.study import StudySpec, simulate
+from simulation.vendors import MAKERS
+
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "plugin"), str(HERE)]
-
-import typer  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.progress import Progress  # noqa: E402
-
-from simulation.grids import Plane  # noqa: E402
-from simulation.study import StudySpec, simulate  # noqa: E402
-from simulation.vendors import MAKERS  # noqa: E402
 
 Triple = tuple[float, float, float]
 

@@ -9,15 +9,12 @@ What is there is kept, so a killed run goes on where it stopped, and training ma
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import track
-
-sys.path[:0] = [str(Path(__file__).parent.parent / "plugin"), str(Path(__file__).parent)]
 
 
 def main(

@@ -12,27 +12,24 @@ and ends with 1 if anything is lost, doubled or wrong.
 import dataclasses
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "plugin"), str(ROOT / "tests")]
-
-# ruff: noqa: E402, TID251 -- tests/server, on the path by the line above, is not Orthanc's own module
-from orthanc import experiments
-
+from server import experiments
 from server.conftest import small_study
 from server.kills import PATIENT_QUEUE, kill_again_and_again
 from server.server import Orthanc, light_model, storage_folder
 from server.shared_postgres import shared_orthancs
+
+ROOT = Path(__file__).resolve().parents[1]
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
 console = Console(stderr=True)
@@ -93,7 +90,11 @@ def kills(
 def load(studies: int = 30, associations: int = 4, rounds: int = 3, seconds: float = 2.0) -> None:
     """Studies over several associations at once while jobs compute, beside a stock Orthanc: throughput, latency."""
     variables = {"LIGHT_SECONDS": str(seconds), "LIGHT_BURN": "1"}
-    kinds = {"stock": {"Plugins": []}, "idle": {"ContrastEnhancement.Automatic": False}, "computing": {}}
+    kinds: dict[str, dict[str, Any]] = {
+        "stock": {"Plugins": []},
+        "idle": {"ContrastEnhancement.Automatic": False},
+        "computing": {},
+    }
     with tempfile.TemporaryDirectory(prefix="soak-") as name, ExitStack() as stack:
         folder = Path(name)
         light_model(folder / "models" / "t1c-pro")
@@ -115,6 +116,10 @@ def load(studies: int = 30, associations: int = 4, rounds: int = 3, seconds: flo
     _end(dataclasses.asdict(report))
 
 
+def _is_green(server: Orthanc) -> bool:
+    return bool(server.get("/enhancement/status")["state"] == "green")
+
+
 @app.command()
 def start(rounds: int = 10) -> None:
     """Seconds until Orthanc answers and until it has stopped: alone, with an empty Python script, and with ours."""
@@ -124,19 +129,21 @@ def start(rounds: int = 10) -> None:
     ready = []
     with _bench(1.0, {}) as (folder, chosen, variables):
         (folder / "empty.py").write_text("")
-        changes = {"stock": {"Plugins": []}, "empty_script": {"PythonScript": folder / "empty.py"}, "ours": {}}
+        changes: dict[str, dict[str, Any]] = {
+            "stock": {"Plugins": []},
+            "empty_script": {"PythonScript": folder / "empty.py"},
+            "ours": {},
+        }
         for number in range(rounds):
             for kind in kinds[number % 3 :] + kinds[: number % 3]:
                 with storage_folder() as storage:
                     server = Orthanc(storage, {**chosen, **changes[kind]}, variables=variables)
                     began = time.monotonic()
                     server.start(wait=False)
-                    server.wait(lambda server=server: server.get("/system"), 120, "Orthanc", every_s=0.005)
+                    server.wait(partial(server.get, "/system"), 120, "Orthanc", every_s=0.005)
                     answers[kind].append(time.monotonic() - began)
                     if kind == "ours":
-                        server.wait(
-                            lambda server=server: server.get("/enhancement/status")["state"] == "green", 120, "us"
-                        )
+                        server.wait(partial(_is_green, server), 120, "us")
                         ready.append(time.monotonic() - began)
                     stops[kind].append(server.stop())
                     server.close()

@@ -12,16 +12,14 @@ A folder of studies has a sub-folder a patient; training/studies.py says what li
 would refuse are left out, and named with the reason before the training begins.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
+from training.environment import with_large_allocations
+
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "plugin")]
-
-import typer  # noqa: E402
-
-from training.environment import with_large_allocations  # noqa: E402
 
 
 def main(

@@ -9,14 +9,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MRImageStorage,
+)
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import MRImageStorage, StudyRootQueryRetrieveInformationModelMove
+from pynetdicom.transport import ThreadedAssociationServer
 
 HOST = "127.0.0.1"
+STUDY_ROOT_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")  # PS3.4 C.6.2.3
 ANSWER_S = 300
 """How long a peer may take to answer: a busy machine is not a broken one."""
 SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}
@@ -74,8 +81,10 @@ class Viewer:
         entity = _entity(self.ae_title)
         entity.add_supported_context(MRImageStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         self._lock = threading.Lock()
-        self._server = entity.start_server(
-            (HOST, self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
+        # Without blocking, `start_server` returns the server; its annotation also covers the blocking call.
+        self._server = cast(
+            ThreadedAssociationServer,
+            entity.start_server((HOST, self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]),
         )
         return self
 
@@ -104,11 +113,11 @@ class Viewer:
         query.StudyInstanceUID = study_uid
         query.SeriesInstanceUID = series_uid
         entity = _entity(self.ae_title)
-        entity.add_requested_context(StudyRootQueryRetrieveInformationModelMove)
+        entity.add_requested_context(STUDY_ROOT_MOVE)
         association = entity.associate(HOST, port, ae_title=called_aet)
         if not association.is_established:
             raise ConnectionError(f"Orthanc refused the query association on DICOM port {port}")
-        model = StudyRootQueryRetrieveInformationModelMove
+        model = STUDY_ROOT_MOVE
         try:
             for status, _ in association.send_c_move(query, self.ae_title, model):
                 code = status.get("Status")

@@ -156,7 +156,7 @@ class Demo:
 
 
 def _is_enhanced(ds: Dataset) -> bool:
-    return ds.get("SyntheticData") == "YES"
+    return bool(ds.get("SyntheticData") == "YES")
 
 
 def _same_grid(ds: Dataset, series: Sequence[Dataset]) -> bool:

@@ -109,7 +109,8 @@ class Enhancer:
                 if channel.role == manifest.output.reference:
                     field = own
                 volume = volume / own
-            unit, known[channel.role] = normalise(volume, case.brain, channel.z_min, channel.z_max)
+            # A simulated series covers the whole grid.
+            unit, known[channel.role] = normalise(channel.role, volume, case.brain, channel.z_min, channel.z_max)
             channels.append(unit)
         return np.stack(channels), known, field
 

@@ -6,7 +6,7 @@ somewhere else. So nothing is registered here; registration has its own study.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -76,9 +76,13 @@ def load(number: int, folder: Path | None = None, first_seed: int = FIRST_SEED) 
         seeds = cache.seeds_in(folder)
         found = cache.read(folder, seeds[number % len(seeds)])
         volumes = {name: np.asarray(found.volumes[cache.CHANNELS.index(name)], np.float32) for name in _NAMES}
-        return Study(**volumes, brain=np.asarray(found.masks[2]) > 0)
+        return _study(volumes, np.asarray(found.masks[2]) > 0)
     patient = simulate_patient(first_seed + number)
-    return Study(**{name: getattr(patient, name) for name in _NAMES}, brain=patient.brain_imperfect)
+    return _study({name: getattr(patient, name) for name in _NAMES}, patient.brain_imperfect)
+
+
+def _study(volumes: Mapping[str, Array], brain: Mask) -> Study:
+    return Study(volumes["t1"], volumes["flair"], volumes["adc"], volumes["t1c"], brain)
 
 
 _NAMES = ("t1", "flair", "adc", "t1c")
@@ -160,7 +164,8 @@ def _elsewhere(array: Array, rng: np.random.Generator, degrees: float, mm: float
     transform.SetRotation((axis / np.linalg.norm(axis)).tolist(), float(np.radians(degrees)))
     shift = rng.normal(size=3)
     transform.SetTranslation((shift / np.linalg.norm(shift) * mm).tolist())
-    return sitk.GetArrayFromImage(sitk.Resample(image, image, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32))
+    moved = sitk.Resample(image, image, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    return np.asarray(sitk.GetArrayFromImage(moved), np.float32)
 
 
 def _cut(study: Study, rng: np.random.Generator) -> Study:
@@ -231,4 +236,4 @@ def _all_elsewhere(study: Study, rng: np.random.Generator) -> Study:
         return _elsewhere(array, np.random.default_rng(seed), 30.0, 25.0)
 
     parts = {name: move(getattr(study, name)) for name in _NAMES}
-    return Study(**parts, brain=move(study.brain.astype(np.float32)) > 0.5)
+    return _study(parts, move(study.brain.astype(np.float32)) > 0.5)

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from enhancement.imaging.atlas import load_atlas
 from enhancement.imaging.native_grid import to_native_grid
-from enhancement.imaging.preparation import antialiased
+from enhancement.imaging.preparation import for_network_grid
 from enhancement.imaging.registration.register import resample
 
 METHODS = ("resampled", "residual", "detail")
@@ -92,8 +92,8 @@ def measure(phantom: Phantom, *, noise: float, seed: int = 0) -> dict[str, dict[
     t1c = phantom.t1c_clean + rng.normal(0, noise, phantom.t1c_clean.shape).astype(np.float32)
     grid = _small_network_grid(phantom.grid)
     images = {name: _image(array, phantom.grid) for name, array in (("t1c", t1c), ("enhanced", phantom.enhanced))}
-    seen = resample(antialiased(images["t1c"]), grid)
-    prediction = resample(antialiased(images["enhanced"]), grid)
+    seen = resample(for_network_grid(images["t1c"]), grid)
+    prediction = resample(for_network_grid(images["enhanced"]), grid)
     brain = _image(phantom.brain.astype(np.uint8), phantom.grid)
     made = {"t1c": t1c}
     for method in METHODS:

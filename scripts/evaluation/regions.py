@@ -157,7 +157,7 @@ def masked_smooth(volume: Volume, mask: Mask, sigma: list[float]) -> Volume:
     small = _normalised(block_mean(inside, factor), block_mean(mask.astype(np.float32), factor), coarse)
     places = [(np.arange(n, dtype=np.float32) - (f - 1) / 2) / f for n, f in zip(volume.shape, factor, strict=True)]
     for axis, place in enumerate(places):
-        small = _interpolate(small, place, axis)
+        small = _interpolate(small, place.astype(np.float32), axis)
     return small
 
 
@@ -176,7 +176,8 @@ def _interpolate(volume: Volume, places: NDArray[np.float32], axis: int) -> Volu
     shape[axis] = len(places)
     part = (places - low).astype(np.float32).reshape(shape)
     high = np.minimum(low + 1, last)
-    return np.take(volume, low, axis=axis) * (1 - part) + np.take(volume, high, axis=axis) * part
+    below, above = np.take(volume, low, axis=axis), np.take(volume, high, axis=axis)
+    return np.asarray(below * (1 - part) + above * part, np.float32)
 
 
 def block_mean(volume: Volume, factor: list[int]) -> Volume:

@@ -69,7 +69,7 @@ def draw_settings(cases: int) -> Iterator[Setting]:
         thick = role == "b0" or rng.random() < 0.4
         in_plane = rng.uniform(1.7, 2.2) if role == "b0" else rng.uniform(0.8, 1.1)
         spacing = (in_plane, in_plane, rng.uniform(3.0, 5.5)) if thick else tuple(rng.uniform(0.9, 1.2, 3))
-        plane: Plane = "axial" if role == "b0" else rng.choice(["axial", "sagittal", "coronal"])  # type: ignore[assignment]
+        plane: Plane = "axial" if role == "b0" else rng.choice(["axial", "sagittal", "coronal"])
         yield Setting(
             number=number,
             scene_seed=FIRST_SEED + number // _CASES_A_SCENE,

@@ -91,7 +91,7 @@ def _cuts(case: Case, rows: int) -> list[tuple[int, int]]:
 
 
 def _cut(volume: Volume, axis: int, index: int) -> NDArray[np.float32]:
-    return np.take(volume, index, axis=axis)
+    return np.asarray(np.take(volume, index, axis=axis), np.float32)
 
 
 def _aspect(case: Case, axis: int) -> float:

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from enhancement.dicom.identity import digest_uid
 from enhancement.dicom.writing.plane import planes
@@ -120,7 +120,7 @@ def series_datasets(plan: StudyPlan, item: SeriesPlan, number: int) -> list[Data
     arrays = [_stored(volume, item, slope) for volume in item.volumes]
     _write_window(template, arrays[0], slope if maker.rescaled and item.role != "ADC" else 1.0)
     order = range(len(geometry) - 1, -1, -1) if item.reversed_slices else range(len(geometry))
-    datasets = []
+    datasets: list[Dataset] = []
     for b_index, array in enumerate(arrays):
         for k in order:
             ds = Dataset()
@@ -241,7 +241,7 @@ def _write_window(ds: Dataset, stored_zyx: NDArray[np.uint16], slope: float) -> 
 
 def _stored(volume: sitk.Image, item: SeriesPlan, slope: float) -> NDArray[np.uint16]:
     array = np.rint(sitk.GetArrayViewFromImage(volume).astype(np.float64) / slope)
-    return np.clip(array, 0, 65535).astype(np.uint16)
+    return np.asarray(np.clip(array, 0, 65535), np.uint16)
 
 
 def _location(position: Sequence[str], image: sitk.Image) -> float:
@@ -254,6 +254,6 @@ def _file_meta(ds: Dataset, plan: StudyPlan) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = plan.uid("implementation")
+    meta.ImplementationClassUID = UID(plan.uid("implementation"))
     meta.ImplementationVersionName = "OCE_SIMULATOR"
     return meta

@@ -22,7 +22,8 @@ from simulation.anatomy import build_anatomy, draw_anatomy
 from simulation.dicom_writer import SeriesPlan, StudyPlan, write_study
 from simulation.fields import stream
 from simulation.grids import Grid, Plane, make_grid
-from simulation.lesions import ENHANCING_KINDS, LesionDraw
+from simulation.lesion_shapes import LesionDraw
+from simulation.lesions import ENHANCING_KINDS
 from simulation.patient import PatientConfig, draw_lesions
 from simulation.physics import Sequence
 from simulation.protocols import Protocol, draw_protocol
@@ -180,8 +181,8 @@ def draw_grids(spec: StudySpec) -> dict[str, Grid]:
             planes[role],
             spacings.get(role, spec.spacing_mm),
             box,
-            tilt_deg=tilt,
-            center_mm=np.array(center) + offset,
+            tilt_deg=[float(t) for t in tilt],
+            center_mm=[float(c) for c in np.array(center) + offset],
             slices=spec.slices if role == "T1C" else None,
         )
     return grids

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from enhancement.imaging.intensity import BrainStatistics, to_unit
 from training.patients import Patient, Statistics
 from training.recipe import Augmentation
 
@@ -107,34 +108,38 @@ def bias_field(shape_zyx: tuple[int, int, int], window: Window, sd: float, rng: 
 def normalise(
     volumes: Mapping[str, Tensor],
     statistics: Mapping[str, Statistics | None],
-    brain: Tensor,
+    seen: Mapping[str, Tensor],
     limits: Mapping[str, tuple[float, float]],
     jitter: Augmentation | None,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """z-score on the brain, clip to the limits, map to [0, 1], clear what is outside the brain.
+    """The plugin's normalisation, by given statistics of the whole brain, which may be jittered.
 
-    The same arithmetic as `enhancement.imaging.intensity`, on tensors and with the statistics given. A target that
-    shares the statistics of the T1C also shares their jitter.
+    Parameters
+    ----------
+    seen : {role: (z, y, x), bool}
+        `enhancement.imaging.intensity.seen_voxels` of each volume; elsewhere the result is 0.
+    jitter : Augmentation, optional
+        A target that shares the statistics of the T1C also shares their jitter.
     """
     scaled: dict[str, Tensor] = {}
-    jittered: dict[int, tuple[float, float]] = {}
+    jittered: dict[int, BrainStatistics] = {}
     for role, volume in volumes.items():
         known = statistics[role]
         if known is None:  # the patient lacks this series
-            scaled[role] = torch.zeros_like(brain)
+            scaled[role] = torch.zeros_like(volume)
             continue
         if id(known) not in jittered:
-            mean, sd = known.mean, known.sd
-            if jitter is not None:
-                mean += rng.normal() * jitter.mean_jitter * known.sd
-                sd *= float(np.exp(rng.normal() * jitter.sd_jitter))
-            jittered[id(known)] = mean, sd
-        mean, sd = jittered[id(known)]
-        low, high = limits[role]
-        unit = ((volume - mean) / sd - low) / (high - low)
-        scaled[role] = unit.clamp(0, 1) * (brain > 0.5)
+            jittered[id(known)] = _jittered(known, jitter, rng)
+        scaled[role] = to_unit(volume, jittered[id(known)], *limits[role]) * seen[role]
     return scaled
+
+
+def _jittered(known: Statistics, jitter: Augmentation | None, rng: np.random.Generator) -> BrainStatistics:
+    if jitter is None:
+        return BrainStatistics(known.mean, known.sd)
+    mean = known.mean + rng.normal() * jitter.mean_jitter * known.sd
+    return BrainStatistics(mean, known.sd * float(np.exp(rng.normal() * jitter.sd_jitter)))
 
 
 def randomise_contrast(head: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:

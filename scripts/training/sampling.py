@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from enhancement.imaging.intensity import seen_voxels
 from training.augmentation import augment, normalise, randomise_contrast
 from training.patients import Patient
 from training.recipe import Recipe
@@ -55,7 +56,7 @@ def _draw_one(
     recipe: Recipe, limits: Limits, patients: Sequence[Patient], key: tuple[int, int], augmented: bool
 ) -> Parts:
     rng = np.random.default_rng([recipe.seed, recipe.fold, *key])
-    patient = patients[rng.integers(len(patients))]
+    patient = patients[int(rng.integers(len(patients)))]
     window = choose_window(recipe, patient, rng)
     if recipe.task == "extract":
         return _head(recipe, patient, window, rng, augmented)
@@ -79,9 +80,10 @@ def _enhancement(
     statistics = {role: patient.statistics[mask_name].get(name) for role, name in names.items()}
     if recipe.doses.normalise_target_by == "input":
         statistics["target"] = statistics["T1C"]
+    seen = {role: seen_voxels(role, volume, brain > 0.5) for role, volume in volumes.items()}
     if augmented:
         volumes = augment(volumes, patient, window, recipe.augmentation, rng)
-    scaled = normalise(volumes, statistics, brain, limits, recipe.augmentation if augmented else None, rng)
+    scaled = normalise(volumes, statistics, seen, limits, recipe.augmentation if augmented else None, rng)
     for channel in recipe.inputs:
         if augmented and channel.dropout and rng.random() < channel.dropout:
             scaled[channel.role] = torch.zeros_like(brain)
@@ -89,7 +91,7 @@ def _enhancement(
     before = torch.zeros_like(brain)
     if recipe.loss.difference:  # the T1 has limits of its own, in which a change of limits looks like contrast agent
         t1 = {"T1": volumes["T1"]}
-        before = normalise(t1, statistics, brain, {"T1": limits["target"]}, None, rng)["T1"]
+        before = normalise(t1, statistics, seen, {"T1": limits["target"]}, None, rng)["T1"]
     parts = (inputs, scaled["target"][None], brain[None], weight[None], before[None])
     return mirror(parts, recipe, rng) if augmented else parts
 

@@ -24,7 +24,7 @@ from enhancement.imaging.atlas import network_grid
 from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.gate.checks import check_input, enforce
-from enhancement.imaging.preparation import antialiased, field_of_view
+from enhancement.imaging.preparation import field_of_view, for_network_grid
 from enhancement.imaging.registration.register import compose, register_rigid, resample
 from enhancement.network.manifest import InputChannel
 from enhancement.pipeline.enhance import NetworkInput, StudyImages, prepare, read_study
@@ -143,7 +143,7 @@ def _with_low_dose(prepared: NetworkInput, t1c: sitk.Image, low: sitk.Image, *, 
     """The low-dose T1c beside the others, brought there by the same steps, so that the gate sees it too."""
     registration = register_rigid(t1c, prepared.brain, low)
     to_low = compose(prepared.to_series["T1C"], registration.transform)
-    volume = resample(antialiased(low), network_grid(), to_low, "spline")
+    volume = resample(for_network_grid(low), network_grid(), to_low, "spline")
     fields = dict(prepared.fields)
     if bias_field:
         mask = sitk.GetImageFromArray(prepared.brain_zyx.astype(np.uint8))

@@ -11,6 +11,7 @@ the enhancement of a full-dose one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,12 @@ from enhancement.errors import SkullStripFailed
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+
+class Numbers(Protocol):
+    """A NumPy array or a torch tensor."""
+
+    def __sub__(self, other: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -56,48 +63,17 @@ def brain_statistics(array_zyx: NDArray[np.floating], brain: Mask) -> BrainStati
     return BrainStatistics(mean, sd)
 
 
-def z_score(array_zyx: NDArray[np.floating], brain: Mask) -> tuple[Array, BrainStatistics]:
-    """Subtract the brain's mean and divide by its standard deviation.
+def to_unit(volume: Numbers, statistics: BrainStatistics, z_min: float, z_max: float) -> Any:
+    """z-score by `statistics`, clip to [z_min, z_max] and map that to [0, 1].
 
-    Parameters
-    ----------
-    array_zyx : (z, y, x), the series' own numbers
-    brain : (z, y, x)
-        Brain mask on the same grid.
-
-    Returns
-    -------
-    z : (z, y, x), dimensionless
-        Mean 0 and standard deviation 1 inside `brain`; voxels outside are scaled alike, not cleared.
-    statistics : BrainStatistics
-        What was subtracted and divided by.
-
-    Raises
-    ------
-    SkullStripFailed
-        If the mask is empty or the volume has no contrast inside it.
+    The arithmetic is that of NumPy arrays and of torch tensors alike, so that training has no second definition.
 
     Examples
     --------
-    >>> volume = np.array([[[1.0, 3.0, 9.0]]], dtype=np.float32)
-    >>> z, statistics = z_score(volume, volume < 5)
-    >>> z, statistics
-    (array([[[-1.,  1.,  7.]]], dtype=float32), BrainStatistics(mean=2.0, sd=1.0))
+    >>> to_unit(np.array([-9.0, -3.0, 4.5, 12.0, 99.0]), BrainStatistics(mean=0.0, sd=1.0), -3, 12)
+    array([0. , 0. , 0.5, 1. , 1. ])
     """
-    statistics = brain_statistics(array_zyx, brain)
-    return ((array_zyx - statistics.mean) / statistics.sd).astype(np.float32), statistics
-
-
-def to_unit(z: NDArray[np.floating], z_min: float, z_max: float) -> Array:
-    """Clip a z-score to [z_min, z_max] and map that to [0, 1].
-
-    Examples
-    --------
-    >>> to_unit(np.array([-9.0, -3.0, 4.5, 12.0, 99.0]), -3, 12)
-    array([0. , 0. , 0.5, 1. , 1. ], dtype=float32)
-    """
-    unit: Array = np.clip((z - z_min) / (z_max - z_min), 0.0, 1.0).astype(np.float32)
-    return unit
+    return (((volume - statistics.mean) / statistics.sd - z_min) / (z_max - z_min)).clip(0.0, 1.0)
 
 
 def from_unit(unit: NDArray[np.floating], z_min: float, z_max: float, statistics: BrainStatistics) -> Array:
@@ -111,18 +87,38 @@ def from_unit(unit: NDArray[np.floating], z_min: float, z_max: float, statistics
     return ((unit * (z_max - z_min) + z_min) * statistics.sd + statistics.mean).astype(np.float32)
 
 
-def normalise(
-    array_zyx: NDArray[np.floating], brain: Mask, z_min: float, z_max: float
-) -> tuple[Array, BrainStatistics]:
-    """One input of the network: z-score, limits, [0, 1], and 0 outside the brain.
+def seen_voxels(role: str, array_zyx: Any, brain: Any, covered: Any = True) -> Any:
+    """Where the values of an input count: in the brain, in its field of view and, for an ADC map, where it was fitted.
 
     Parameters
     ----------
+    role : str
+        Of the input. An ADC of zero is no measurement.
+    array_zyx : (z, y, x)
+        NumPy array or torch tensor, the series' own numbers.
+    brain, covered : (z, y, x), bool
+        Brain mask, and where the series has data.
+    """
+    inside = brain & covered
+    return inside & (array_zyx > 0) if role == "ADC" else inside
+
+
+def normalise(
+    role: str, array_zyx: NDArray[np.floating], brain: Mask, z_min: float, z_max: float, covered: Mask | bool = True
+) -> tuple[Array, BrainStatistics]:
+    """One input of the network: z-score, limits, [0, 1], and 0 where it has no value that counts.
+
+    Parameters
+    ----------
+    role : str
+        Of the input; see `seen_voxels`.
     array_zyx : (z, y, x), the series' own numbers
     brain : (z, y, x)
         Brain mask on the same grid.
     z_min, z_max : float
         Limits of this channel, from the model's manifest.
+    covered : (z, y, x), optional
+        Where the series has data.
 
     Returns
     -------
@@ -133,14 +129,10 @@ def normalise(
     Raises
     ------
     SkullStripFailed
-        If the mask is empty or the volume has no contrast inside it.
+        If nothing counts or the volume has no contrast there.
     """
-    z, statistics = z_score(array_zyx, brain)
-    unit = to_unit(z, z_min, z_max)
-    unit[~brain] = 0.0
+    inside = seen_voxels(role, array_zyx, brain, covered)
+    statistics = brain_statistics(array_zyx, inside)
+    unit: Array = to_unit(array_zyx, statistics, z_min, z_max).astype(np.float32)
+    unit[~inside] = 0.0
     return unit, statistics
-
-
-def clipped_fraction(z: NDArray[np.floating], brain: Mask, z_max: float) -> float:
-    """Share of the brain's voxels beyond the upper limit: bright signal that the network cannot see in full."""
-    return float(np.mean(z[brain] > z_max))

@@ -16,15 +16,17 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from enhancement.errors import MissingRole
-from enhancement.imaging.atlas import load_atlas, network_grid
+from enhancement.imaging.atlas import GRID_SPACING_MM, load_atlas, network_grid
 from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.edge import widen
 from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.intensity import BrainStatistics, normalise
-from enhancement.imaging.registration.register import Registration, compose, register_affine, register_rigid, resample
+from enhancement.imaging.registration.register import Registration, register_affine, register_rigid
+from enhancement.imaging.registration.transforms import compose
+from enhancement.imaging.resampling import antialiased, resample
 
 Progress = Callable[[str, float], None]
-_FINE_MM = 0.75
+_ANTIALIAS = 0.42  # as in training
 
 
 class Channel(Protocol):
@@ -199,18 +201,9 @@ def prepare(
     )
 
 
-def antialiased(image: sitk.Image) -> sitk.Image:
-    """Smooth the axes that are much finer than the network's grid.
-
-    Sampling 0.5 mm voxels at 1 mm would fold their noise into the network's input, where the acquired resolution is
-    worth four averages.
-    """
-    smooth = sitk.Cast(image, sitk.sitkFloat32)
-    for axis, spacing in enumerate(image.GetSpacing()):
-        if spacing < _FINE_MM:
-            sigma = 0.42 * float(np.sqrt(1.0 - spacing**2))
-            smooth = sitk.RecursiveGaussian(smooth, sigma, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
-    return smooth
+def for_network_grid(image: sitk.Image) -> sitk.Image:
+    """An image that can be sampled on the network's grid of 1 mm, smoothed as in training."""
+    return antialiased(image, GRID_SPACING_MM[0], strength=_ANTIALIAS)
 
 
 def field_of_view(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> NDArray[np.bool_]:
@@ -259,7 +252,7 @@ def widened(
 
 def _resample_role(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform, role: str) -> sitk.Image:
     # An ADC map is full of invalid zeros, at which a spline would ring.
-    return resample(antialiased(image), grid, transform, "linear" if role == "ADC" else "spline")
+    return resample(for_network_grid(image), grid, transform, "linear" if role == "ADC" else "spline")
 
 
 def _normalised(
@@ -273,8 +266,7 @@ def _normalised(
     for index, channel in enumerate(channels):
         if channel.role in volumes:
             array = sitk.GetArrayFromImage(volumes[channel.role])
-            inside = brain & covered[channel.role]
-            if channel.role == "ADC":
-                inside &= array > 0
-            inputs[index], statistics[channel.role] = normalise(array, inside, channel.z_min, channel.z_max)
+            inputs[index], statistics[channel.role] = normalise(
+                channel.role, array, brain, channel.z_min, channel.z_max, covered[channel.role]
+            )
     return inputs, statistics

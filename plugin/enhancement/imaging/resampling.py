@@ -32,6 +32,38 @@ def resample(
     return sitk.Clamp(moved, sitk.sitkFloat32, min(extremes.GetMinimum(), 0.0), extremes.GetMaximum())
 
 
+def antialiased(
+    image: sitk.Image, spacing_mm: float, *, strength: float = 0.4, coarse_already: float = 0.75
+) -> sitk.Image:
+    """Smooth the axes that are finer than the grid that an image is to be sampled on.
+
+    Sampling 0.5 mm voxels at 1 mm would fold their noise into the result, where the acquired resolution is worth four
+    averages.
+
+    Parameters
+    ----------
+    image : sitk.Image
+        Any spacing.
+    spacing_mm : float
+        Of the grid.
+    strength : float
+        Sigma of the Gaussian, as a share of sqrt(spacing_mm^2 - own spacing^2).
+    coarse_already : float
+        Axes with a spacing of at least this share of `spacing_mm` keep their sharpness.
+
+    Returns
+    -------
+    sitk.Image, float32
+        On the image's own grid.
+    """
+    smooth = sitk.Cast(image, sitk.sitkFloat32)
+    for axis, own_mm in enumerate(image.GetSpacing()):
+        if own_mm < coarse_already * spacing_mm:
+            sigma_mm = strength * (spacing_mm**2 - own_mm**2) ** 0.5
+            smooth = sitk.RecursiveGaussian(smooth, sigma_mm, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
+    return smooth
+
+
 def bounding_window(mask: sitk.Image, margin_mm: float) -> tuple[list[int], list[int]]:
     """Size and first voxel of the box around a mask, for sitk.RegionOfInterest.
 

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from enhancement.imaging.native_grid import fine_detail, seam_weight, to_native_grid
-from enhancement.imaging.preparation import antialiased
+from enhancement.imaging.preparation import for_network_grid
 from enhancement.imaging.registration.register import resample
 
 
@@ -72,7 +72,7 @@ def thick() -> dict[str, sitk.Image]:
     turn = sitk.Euler3DTransform((32.0, 32.0, 30.0), 0.07, 0.03, 0.02, (1.3, -0.7, 2.1))
     grid = sitk.Image([80, 80, 84], sitk.sitkUInt8)
     grid.SetOrigin((-8.0, -8.0, -9.0))
-    images = {"t1c": t1c, "seen": resample(antialiased(t1c), grid, turn, "spline"), "grid": grid, "turn": turn}
+    images = {"t1c": t1c, "seen": resample(for_network_grid(t1c), grid, turn, "spline"), "grid": grid, "turn": turn}
     for name, mask in (("brain", brain), ("bright", bright)):
         images[name] = sitk.GetImageFromArray(mask.astype(np.uint8))
         images[name].CopyInformation(t1c)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from enhancement.errors import SkullStripFailed
 from enhancement.imaging.registration.similarity import head_points
+from enhancement.imaging.resampling import antialiased, resample
 
 #: A head in [0, 1], (z, y, x) at 2 mm, to the probability of brain on the same grid.
 Segment = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -254,12 +255,7 @@ def _turns() -> list[NDArray[np.float64]]:
 
 
 def _resample(head: sitk.Image, grid: sitk.Image) -> sitk.Image:
-    smooth = sitk.Cast(head, sitk.sitkFloat32)
-    for axis, spacing in enumerate(head.GetSpacing()):
-        if spacing < 0.75 * GRID_SPACING_MM:
-            sigma = 0.4 * (GRID_SPACING_MM**2 - spacing**2) ** 0.5
-            smooth = sitk.RecursiveGaussian(smooth, sigma, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
-    return sitk.Resample(smooth, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    return resample(antialiased(head, GRID_SPACING_MM), grid, interpolation="linear")
 
 
 def _onto(probability: sitk.Image, mask: sitk.Image, head: sitk.Image, threshold: float) -> sitk.Image:

@@ -14,8 +14,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.imaging.resampling import antialiased
+
 _BINS = 16
 _SMALLEST_OVERLAP = 0.3
+_SHARP_ALREADY = 0.97  # of the spacing wanted: closer than that, there is next to nothing to smooth
 _COARSE_ALREADY = 0.75  # of the spacing wanted: closer than that, resampling costs sharpness and saves little
 
 Points = NDArray[np.float64]  # (n, 3), LPS, mm
@@ -24,11 +27,7 @@ Pose = Callable[[Points], Points]  # points of the fixed series -> points of the
 
 def resample_isotropic(image: sitk.Image, spacing_mm: float) -> sitk.Image:
     """Smooth and resample an image on its own axes; axes that are about as coarse already keep their voxels."""
-    sigma = [0.4 * max(spacing_mm**2 - s**2, 0.0) ** 0.5 for s in image.GetSpacing()]
-    smooth = sitk.Cast(image, sitk.sitkFloat32)
-    for axis, value in enumerate(sigma):
-        if value > 0.1:
-            smooth = sitk.RecursiveGaussian(smooth, value, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
+    smooth = antialiased(image, spacing_mm, coarse_already=_SHARP_ALREADY)
     along = zip(image.GetSize(), image.GetSpacing(), strict=True)
     size = [n if s > _COARSE_ALREADY * spacing_mm else max(1, round(n * s / spacing_mm)) for n, s in along]
     if tuple(size) == image.GetSize():

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enhancement.imaging.intensity import normalise as production
+from enhancement.imaging.intensity import seen_voxels
 from simulation.head import simulate_head
 from training.augmentation import bias_field, normalise, shift
 from training.patients import lesion_weight, open_packed

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from enhancement.errors import InputError
 from enhancement.imaging.brain.extraction import StrippedInput
-from enhancement.imaging.preparation import antialiased
+from enhancement.imaging.preparation import for_network_grid
 from enhancement.settings import Settings
 from training import runs, studies
 from training.patients import REAL_STUDY, Patient, open_packed, packed_files
@@ -66,7 +66,9 @@ def packed(patient, tmp_path_factory):
     """Packed once, which takes half a minute."""
     path, smoothed = tmp_path_factory.mktemp("packed") / "000000.npy", []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(studies, "antialiased", lambda image: smoothed.append(image.GetSpacing()) or antialiased(image))
+        patch.setattr(
+            studies, "for_network_grid", lambda image: smoothed.append(image.GetSpacing()) or for_network_grid(image)
+        )
         note = pack_study(patient, path, StrippedInput(), label=4)
     return Packed(open_packed(path), note, smoothed)
 
