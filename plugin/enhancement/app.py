@@ -207,7 +207,7 @@ class App:
         if kind == "STABLE_STUDY" and self._settings.enabled and self._settings.automatic:
             self._ledger.inbox.notice(resource)
         elif kind == "DELETED_STUDY":
-            self._ledger.study_deleted(resource)
+            self._ledger.requests.study_deleted(resource)
         elif kind == "DELETED_SERIES":
             self._results.deleted(resource)
 
@@ -236,14 +236,14 @@ class App:
         if self._settings.enabled and self._settings.automatic:
             self._reconciler.start()
         else:
-            self._ledger.recover(mine=True)
+            self._ledger.claims.recover(mine=True)
         self._generation = generation
 
     def _keep_house(self) -> None:
         for worker in self._workers:
             if self._settings.enabled:
                 worker.supervise()
-        breaker = self._ledger.circuit()
+        breaker = self._ledger.records.circuit()
         if str(breaker.circuit) == "CLOSED":
             self.health.clear("circuit")
         else:

@@ -113,7 +113,7 @@ def _predict_plainly(changes: Sequence[str]) -> Prepared:
     import torch
 
     from enhancement.imaging.atlas import network_grid
-    from enhancement.network.ensemble import choose_device
+    from enhancement.network.engines.torch import choose_device
     from enhancement.network.weights import load_model
 
     settings, root = settings_for(None, changes, brain_extracted=False)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from enhancement.network.architectures.residual_unet import ResidualUNet, initialise
-from enhancement.network.ensemble import choose_device, has_bfloat16
+from enhancement.network.engines.torch import choose_device, has_bfloat16
 from training import checkpoints
 from training.checkpoints import Checkpoint
 from training.losses import compute_loss

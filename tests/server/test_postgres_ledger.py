@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from unit.test_ledger_machine import LedgerMachine
 
 from enhancement.errors import LedgerError
 from enhancement.ledger.states import State
+from unit.ledger.test_machine import LedgerMachine
 from unit.ledger_support import RECIPE, Bench
 from unit.postgres_server import PostgresServer, find_binaries, postgres_server
 
@@ -64,7 +64,7 @@ def test_one_request_from_many_places(server: PostgresServer) -> None:
     ledgers = [bench.ledger, bench.open("other")]
 
     def ask(number: int) -> int:
-        return ledgers[number % 2].enqueue(f"study-{number % 4}", RECIPE, f"inputs-{number % 8 // 4}").id
+        return ledgers[number % 2].requests.enqueue(f"study-{number % 4}", RECIPE, f"inputs-{number % 8 // 4}").id
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(ask, range(160)))
@@ -109,11 +109,11 @@ def test_server_that_goes_away(server: PostgresServer) -> None:
     server.stop("immediate")
     started = time.monotonic()
     with pytest.raises(LedgerError) as caught:
-        bench.ledger.beat(job)
+        bench.ledger.claims.beat(job)
     assert caught.value.code == "LEDGER_UNREACHABLE"
     assert time.monotonic() - started < 5.0
     server.start()
-    assert bench.ledger.finish(job, State.STORED, result_uids=["1.2"]).job.state is State.STORED
+    assert bench.ledger.claims.finish(job, State.STORED, result_uids=["1.2"]).job.state is State.STORED
 
 
 def test_wait_for_a_lock_is_bounded(server: PostgresServer) -> None:
@@ -121,14 +121,14 @@ def test_wait_for_a_lock_is_bounded(server: PostgresServer) -> None:
     bench = _bench(server)
     job = bench.enqueue()
     impatient = bench.open(busy_seconds=0.3)
-    with bench.ledger._database.write() as connection:
+    with bench.ledger.database.write() as connection:
         connection.exec_driver_sql(f"SELECT id FROM enhancement_jobs WHERE id = {job.id} FOR UPDATE")
         started = time.monotonic()
         with pytest.raises(LedgerError) as caught:
-            impatient.cancel(job.id)
+            impatient.requests.cancel(job.id)
         assert caught.value.code == "LEDGER_BUSY"
         assert time.monotonic() - started < 3.0
-    assert impatient.cancel(job.id).state is State.CANCELLED
+    assert impatient.requests.cancel(job.id).state is State.CANCELLED
 
 
 def test_processes_that_open_a_new_ledger_at_once(server: PostgresServer) -> None:

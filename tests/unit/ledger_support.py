@@ -51,13 +51,13 @@ class Bench:
         self.monotonic.advance(seconds)
 
     def enqueue(self, study: str = "study", fingerprint: str = "inputs", **words: Any) -> JobRow:
-        return self.ledger.enqueue(study, RECIPE, fingerprint, **words)
+        return self.ledger.requests.enqueue(study, RECIPE, fingerprint, **words)
 
     def claim(self) -> JobRow:
-        job = self.ledger.claim("cpu")
+        job = self.ledger.claims.claim("cpu")
         assert job is not None, "nothing to claim"
         return job
 
     def store(self, study: str = "study", fingerprint: str = "inputs", uid: str = "1.2.3") -> JobRow:
         self.enqueue(study, fingerprint)
-        return self.ledger.finish(self.claim(), State.STORED, result_uids=[uid]).job
+        return self.ledger.claims.finish(self.claim(), State.STORED, result_uids=[uid]).job

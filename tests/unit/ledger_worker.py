@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugin"))
 
-from enhancement.ledger.leases import Hold
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import State
+from enhancement.service.hold import Hold
 from enhancement.settings import LedgerSettings, QueueSettings
 
 WORK_S = 0.02
@@ -20,10 +20,10 @@ def main(url: str, name: str, mode: str, archive: str = "default") -> None:
     settings = LedgerSettings(url=url, busy_seconds=10.0, synchronous="NORMAL", archive_name=archive)
     queue = QueueSettings(lease_seconds=1.0, max_crashes=100, retry_initial_seconds=0.0, breaker_failures=1000)
     ledger = Ledger(settings, queue, instance=name)
-    ledger.recover(mine=True)
+    ledger.claims.recover(mine=True)
     waits = 0
     while waits < 20:
-        job = ledger.claim(name)
+        job = ledger.claims.claim(name)
         if job is None:
             waits += 1
             time.sleep(0.05)
@@ -31,7 +31,7 @@ def main(url: str, name: str, mode: str, archive: str = "default") -> None:
         waits = 0
         sys.stdout.write(f"{job.id}\n")
         sys.stdout.flush()
-        with Hold(ledger, job) as hold:
+        with Hold(ledger.claims, job) as hold:
             while mode == "hold":
                 hold.progress("holding", 0.5)
                 time.sleep(0.1)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from enhancement.ledger.scheduling import CLOCK_SLACK_S
 from enhancement.ledger.schema import attempts, jobs
+from enhancement.ledger.scope import Scope
 from enhancement.ledger.states import State
 from enhancement.settings import QueueSettings
 
@@ -66,7 +67,13 @@ def judge(history: Sequence[Failure], settings: QueueSettings, now: float) -> Br
     return Breaker(Circuit.OPEN if left else Circuit.HALF_OPEN, code, len(streak), left)
 
 
-def history(connection: Connection, archive: str, instance: str, limit: int) -> list[Failure]:
+def read_breaker(connection: Connection, scope: Scope, now: float) -> Breaker:
+    """What the last attempts of this Orthanc say."""
+    limit = 4 * scope.queue.breaker_failures
+    return judge(_history(connection, scope.archive, scope.instance, limit), scope.queue, now)
+
+
+def _history(connection: Connection, archive: str, instance: str, limit: int) -> list[Failure]:
     """The last ended attempts of this instance, newest first. Refusals and cancellations count as no failure."""
     query = (
         select(jobs.c.study_id, attempts.c.code, attempts.c.outcome, attempts.c.ended_at)

@@ -12,23 +12,39 @@ from sqlalchemy import Connection, exc, insert, select, update
 from enhancement.errors import LedgerError
 from enhancement.ledger import followups, rows
 from enhancement.ledger import transitions as ending
-from enhancement.ledger.breaker import Circuit
-from enhancement.ledger.core import LedgerCore
+from enhancement.ledger.breaker import Circuit, read_breaker
+from enhancement.ledger.leases import LeaseWatch
 from enhancement.ledger.marks import read_mark
 from enhancement.ledger.scheduling import eligible
 from enhancement.ledger.schema import attempts, jobs
+from enhancement.ledger.scope import Scope
 from enhancement.ledger.states import Code, Finished, JobRow, Signal, State
 
 log = structlog.get_logger("enhancement.ledger")
 
 
-class Claims(LedgerCore):
-    """The side of the ledger that a worker sees."""
+class Claims:
+    """The side of the ledger that a worker sees.
+
+    Parameters
+    ----------
+    watch : LeaseWatch
+        Tells which holders have fallen silent.
+    """
+
+    def __init__(self, scope: Scope, watch: LeaseWatch) -> None:
+        self._scope = scope
+        self._database = scope.database
+        self._archive = scope.archive
+        self._instance = scope.instance
+        self._queue = scope.queue
+        self._clock = scope.clock
+        self._watch = watch
 
     def claim(self, worker: str, lease_s: float | None = None) -> JobRow | None:
         """Take the next job, or None when there is none, the queue is paused or the circuit is open.
 
-        The caller keeps the lease alive by `beat` (or `leases.Hold`) and ends it by `finish` or `release`.
+        The caller keeps the lease alive by `beat` (or `service.hold.Hold`) and ends it by `finish` or `release`.
 
         Parameters
         ----------
@@ -40,16 +56,16 @@ class Claims(LedgerCore):
         self.recover()
         now = self._clock()
         with self._database.read() as connection:
-            waiting = connection.execute(select(jobs.c.id).where(eligible(self.archive, now)).limit(1)).first()
+            waiting = connection.execute(select(jobs.c.id).where(eligible(self._archive, now)).limit(1)).first()
             if (
                 waiting is None
-                or read_mark(connection, self.archive, "paused")
+                or read_mark(connection, self._archive, "paused")
                 or not self._circuit_lets(connection, now)
             ):
                 return None
         try:
             with self._database.write() as connection:
-                query = select(jobs).where(eligible(self.archive, now)).order_by(jobs.c.order_at, jobs.c.id).limit(1)
+                query = select(jobs).where(eligible(self._archive, now)).order_by(jobs.c.order_at, jobs.c.id).limit(1)
                 found = connection.execute(query.with_for_update(skip_locked=True, of=jobs)).mappings().first()
                 return self._start(connection, JobRow.of(found), worker, lease_s, now) if found else None
         except exc.IntegrityError:
@@ -98,7 +114,7 @@ class Claims(LedgerCore):
         """
         now = self._clock()
         with self._database.write() as connection:
-            rows.lock_study(connection, self.archive, job.study_id, job.recipe)
+            rows.lock_study(connection, self._archive, job.study_id, job.recipe)
             held = self._held(connection, job)
             values = ending.ended(held, state, code, reason, advice, final=final, queue=self._queue, now=now)
             if audit is not None:
@@ -124,7 +140,7 @@ class Claims(LedgerCore):
         """Put the job back unharmed, because Orthanc stops; no attempt is counted."""
         now = self._clock()
         with self._database.write() as connection:
-            rows.lock_study(connection, self.archive, job.study_id, job.recipe)
+            rows.lock_study(connection, self._archive, job.study_id, job.recipe)
             held = self._held(connection, job)
             values = ending.stopped(held, now) if held.cancel_requested else ending.queued_again(now, now)
             self._release_place(connection, held, values, now)
@@ -140,23 +156,23 @@ class Claims(LedgerCore):
             What became of them: QUEUED, or FAILED after `Queue.MaxCrashes`.
         """
         with self._database.read() as connection:
-            query = select(jobs).filter_by(archive=self.archive, state=State.RUNNING)
+            query = select(jobs).filter_by(archive=self._archive, state=State.RUNNING)
             running = [JobRow.of(row) for row in connection.execute(query).mappings()]
         silent = self._watch.expired(running)
         if mine:
-            silent = [job for job in running if job.instance == self.instance or job in silent]
+            silent = [job for job in running if job.instance == self._instance or job in silent]
         return [back for job in silent if (back := self._take_back(job)) is not None]
 
     def _circuit_lets(self, connection: Connection, now: float) -> bool:
-        breaker = self._judge(connection, now)
+        breaker = read_breaker(connection, self._scope, now)
         if breaker.circuit is not Circuit.HALF_OPEN:
             return breaker.circuit is Circuit.CLOSED
-        query = select(jobs.c.id).filter_by(archive=self.archive, instance=self.instance, state=State.RUNNING)
+        query = select(jobs.c.id).filter_by(archive=self._archive, instance=self._instance, state=State.RUNNING)
         return connection.execute(query.limit(1)).first() is None
 
     def _start(self, connection: Connection, job: JobRow, worker: str, lease_s: float | None, now: float) -> JobRow:
         claim_id = uuid.uuid4().hex
-        who = {"claim_id": claim_id, "worker": worker[:128], "instance": self.instance[:128]}
+        who = {"claim_id": claim_id, "worker": worker[:128], "instance": self._instance[:128]}
         attempt = {
             "job_id": job.id,
             "number": job.attempts + 1,
@@ -184,12 +200,12 @@ class Claims(LedgerCore):
 
     def _stored_newer(self, connection: Connection, job: JobRow) -> JobRow | None:
         """The stored result of newer inputs, which an outdated job must not push aside."""
-        others = rows.siblings(connection, self.archive, job.study_id, job.recipe, job.id)
+        others = rows.siblings(connection, self._archive, job.study_id, job.recipe, job.id)
         stored = [other for other in others if other.state is State.STORED and other.current]
         return stored[0] if stored and not job.current else None
 
     def _supersede_stored(self, connection: Connection, job: JobRow, now: float) -> list[JobRow]:
-        others = rows.siblings(connection, self.archive, job.study_id, job.recipe, job.id)
+        others = rows.siblings(connection, self._archive, job.study_id, job.recipe, job.id)
         values = {"state": State.SUPERSEDED, "superseded_by": job.id, "updated_at": now, "current": False}
         return [rows.modify(connection, old.id, values) for old in others if old.state is State.STORED]
 
@@ -201,7 +217,7 @@ class Claims(LedgerCore):
     def _take_back(self, job: JobRow) -> JobRow | None:
         now = self._clock()
         with self._database.write() as connection:
-            rows.lock_study(connection, self.archive, job.study_id, job.recipe)
+            rows.lock_study(connection, self._archive, job.study_id, job.recipe)
             unchanged = {"id": job.id, "claim_id": job.claim_id, "beat": job.beat, "state": State.RUNNING}
             found = connection.execute(select(jobs).filter_by(**unchanged).with_for_update()).mappings().first()
             if found is None:

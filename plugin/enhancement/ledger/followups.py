@@ -5,13 +5,13 @@ The steps themselves (`results.Results.follow_up`) may be repeated without harm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, and_, delete, insert, or_, select
 
-from enhancement.ledger.database import Database
 from enhancement.ledger.scheduling import CLOCK_SLACK_S
 from enhancement.ledger.schema import followups, results
+from enhancement.ledger.scope import Scope
 from enhancement.ledger.states import JobRow
 
 # The Orthanc that stored the result goes first; after this its partners on the same ledger take over.
@@ -38,11 +38,11 @@ def write_down(connection: Connection, job: JobRow, archive_ids: Mapping[str, st
 class Followups:
     """The follow-ups of one archive, as one Orthanc sees them."""
 
-    def __init__(self, database: Database, archive: str, instance: str, clock: Callable[[], float]) -> None:
-        self._database = database
-        self._archive = archive
-        self._instance = instance
-        self._clock = clock
+    def __init__(self, scope: Scope) -> None:
+        self._database = scope.database
+        self._archive = scope.archive
+        self._instance = scope.instance
+        self._clock = scope.clock
 
     def due(self, limit: int = 20) -> list[int]:
         """The jobs whose follow-up this Orthanc should do now, the oldest first."""

@@ -6,26 +6,26 @@ writes the study down here, and a worker looks. What is written survives a crash
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, or_, select, update
 
-from enhancement.ledger.database import Database
 from enhancement.ledger.rows import lock_study
 from enhancement.ledger.scheduling import CLOCK_SLACK_S, order_at
 from enhancement.ledger.schema import arrivals, incomplete
+from enhancement.ledger.scope import Scope
 from enhancement.ledger.states import Arrival, IncompleteStudy, Priority
 
 
 class Inbox:
     """The arrivals and the incomplete studies of one archive."""
 
-    def __init__(self, database: Database, archive: str, ageing_s: float, clock: Callable[[], float]) -> None:
-        self._database = database
-        self._archive = archive
-        self._ageing_s = ageing_s
-        self._clock = clock
+    def __init__(self, scope: Scope) -> None:
+        self._database = scope.database
+        self._archive = scope.archive
+        self._ageing_s = scope.ageing_s
+        self._clock = scope.clock
 
     def notice(
         self,

@@ -1,18 +1,91 @@
-"""The ledger: one durable row per study x recipe x inputs, from the first look to the stored result.
+"""The ledger: one durable row for each study, recipe and inputs, from the first look to the stored result.
 
-It is safe from any thread and from several processes. It knows nothing of DICOM, of Orthanc or of the method: whoever
-works asks for a job (`claim`), keeps its lease alive (`leases.Hold`) and says how it ended (`finish`).
+It is safe from any thread and from several processes. It knows nothing of DICOM, of Orthanc or of the method.
 
-Exactly one result comes of work that may be done more than once: the key (archive, study, recipe, fingerprint) is
-unique, the database allows one RUNNING and one STORED row per study and recipe, and only the holder of the claim can
-end it. Results have deterministic UIDs, so that work done twice is stored once.
+Work that is done more than once leaves exactly one result, for three reasons. The key (archive, study, recipe,
+fingerprint) is unique. The database allows one RUNNING and one STORED row for each study and recipe. Only the holder
+of a claim can end it. Results have deterministic UIDs, so that what is stored twice is one series.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+from enhancement.errors import LedgerError
 from enhancement.ledger.claims import Claims
+from enhancement.ledger.database import Database
+from enhancement.ledger.followups import Followups
+from enhancement.ledger.inbox import Inbox
+from enhancement.ledger.leases import LeaseWatch
+from enhancement.ledger.marks import Marks
+from enhancement.ledger.records import Records
 from enhancement.ledger.requests import Requests
+from enhancement.ledger.scope import Scope
+from enhancement.settings import LedgerSettings, QueueSettings
 
 
-class Ledger(Requests, Claims):
-    """All jobs of one archive; see `LedgerCore` for how to open it."""
+class Ledger:
+    """All jobs of one archive, by what one does with them.
+
+    ==============  ===============================================================
+    ``inbox``       studies that have to be looked at, and those that lack a series
+    ``requests``    ask for a result, refuse, cancel, retry; what was deleted
+    ``claims``      take a job, keep it, end it; take back what a dead process held
+    ``followups``   what is still to be done after a result was stored
+    ``records``     read: jobs, attempts, counts, the circuit breaker
+    ``marks``       facts about the whole archive: paused, the last change seen
+    ==============  ===============================================================
+
+    Parameters
+    ----------
+    settings : LedgerSettings
+        Its URL must be set by now.
+    queue : QueueSettings
+        Limits, leases and retries.
+    instance : str
+        A name of this Orthanc that survives its restart and that no other Orthanc on this ledger has.
+    clock, monotonic : callable, seconds
+        Time of day (for people, order and pauses) and the clock of the leases.
+
+    Raises
+    ------
+    LedgerError
+        If the ledger cannot be opened; see `Database`.
+    """
+
+    def __init__(
+        self,
+        settings: LedgerSettings,
+        queue: QueueSettings,
+        *,
+        instance: str = "orthanc",
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if settings.url is None:
+            raise LedgerError("Ledger.Url is not set", code="LEDGER_URL")
+        self.archive = settings.archive_name
+        self.instance = instance
+        self.database = Database(
+            settings.url.get_secret_value(),
+            busy_s=settings.busy_seconds,
+            synchronous=settings.synchronous,
+            rebuild=settings.rebuild_damaged,
+        )
+        scope = Scope(self.database, self.archive, instance, queue, clock)
+        self.marks = Marks(scope)
+        self.inbox = Inbox(scope)
+        self.records = Records(scope)
+        self.followups = Followups(scope)
+        self.requests = Requests(scope)
+        self.claims = Claims(scope, LeaseWatch(monotonic))
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever the ledger's file was replaced by another: the archive must then be reconciled anew."""
+        return self.database.generation
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.database.close()

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from enhancement.ledger.database import Database
 from enhancement.ledger.schema import marks
+from enhancement.ledger.scope import Scope
 
 
 def read_mark(connection: Connection, archive: str, name: str) -> Any:
@@ -18,9 +18,9 @@ def read_mark(connection: Connection, archive: str, name: str) -> Any:
 class Marks:
     """Named JSON values of one archive."""
 
-    def __init__(self, database: Database, archive: str) -> None:
-        self._database = database
-        self._archive = archive
+    def __init__(self, scope: Scope) -> None:
+        self._database = scope.database
+        self._archive = scope.archive
 
     def last_change(self, instance: str) -> int | None:
         """The sequence number up to which this Orthanc has dealt with the changes, or None in a new ledger."""

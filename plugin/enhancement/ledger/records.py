@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import func, select
 
-from enhancement.ledger.database import Database
+from enhancement.ledger import rows
+from enhancement.ledger.breaker import Breaker, read_breaker
 from enhancement.ledger.schema import attempts, jobs
+from enhancement.ledger.scope import Scope
 from enhancement.ledger.states import AttemptRow, JobRow, State
-
-_HOLDING = (State.STORED, State.SUPERSEDED)
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,20 @@ class Counts:
 class Records:
     """Queries over the jobs of one archive."""
 
-    def __init__(self, database: Database, archive: str) -> None:
-        self._database = database
-        self._archive = archive
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._database = scope.database
+        self._archive = scope.archive
+
+    def job(self, job_id: int) -> JobRow:
+        """One job, or a `LedgerError` NO_SUCH_JOB."""
+        with self._database.read() as connection:
+            return rows.fetch(connection, self._archive, job_id)
+
+    def circuit(self) -> Breaker:
+        """Whether this Orthanc's jobs are let through, and what they fail with if not."""
+        with self._database.read() as connection:
+            return read_breaker(connection, self._scope, self._scope.clock())
 
     def jobs(
         self,
@@ -69,16 +80,12 @@ class Records:
     def made_by(self, model_digest: str) -> list[JobRow]:
         """The jobs whose results, still in the archive as far as the ledger knows, this model made."""
         query = select(jobs).filter_by(archive=self._archive, model_digest=model_digest)
-        return self._jobs(query.where(jobs.c.state.in_(_HOLDING)).order_by(jobs.c.id))
+        return self._jobs(query.where(jobs.c.state.in_(rows.HAVE_RESULTS)).order_by(jobs.c.id))
 
     def holding(self, series_instance_uid: str) -> list[JobRow]:
         """The jobs whose results include this series."""
-        query = select(jobs).where(
-            jobs.c.archive == self._archive,
-            jobs.c.state.in_(_HOLDING),
-            cast(jobs.c.result_uids, Text).contains(f'"{series_instance_uid}"', autoescape=True),
-        )
-        return self._jobs(query)
+        with self._database.read() as connection:
+            return rows.holding(connection, self._archive, series_instance_uid)
 
     def studies(self, states: Iterable[State]) -> set[str]:
         """Every study that has a job in one of these states."""

@@ -10,16 +10,23 @@ from sqlalchemy import Connection, func, select, update
 from enhancement.errors import LedgerError
 from enhancement.ledger import rows
 from enhancement.ledger import transitions as ending
-from enhancement.ledger.core import LedgerCore
 from enhancement.ledger.inbox import put_incomplete, remove_arrival, remove_incomplete, remove_study
 from enhancement.ledger.reopening import Decision, decide
 from enhancement.ledger.scheduling import order_at
 from enhancement.ledger.schema import jobs
+from enhancement.ledger.scope import Scope
 from enhancement.ledger.states import Arrival, CancelReason, Code, JobRow, Priority, State
 
 
-class Requests(LedgerCore):
+class Requests:
     """Enqueue, refuse, cancel, retry; what happens when studies or results are deleted."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._database = scope.database
+        self._archive = scope.archive
+        self._queue = scope.queue
+        self._clock = scope.clock
+        self._ageing_s = scope.ageing_s
 
     def enqueue(
         self,
@@ -60,9 +67,9 @@ class Requests(LedgerCore):
             QUEUE_FULL if nothing more may wait; the arrival then stays.
         """
         now = self._clock()
-        key = {"archive": self.archive, "study_id": study_id, "recipe": recipe, "fingerprint": fingerprint}
+        key = {"archive": self._archive, "study_id": study_id, "recipe": recipe, "fingerprint": fingerprint}
         with self._database.write() as connection:
-            rows.lock_study(connection, self.archive, study_id, recipe)
+            rows.lock_study(connection, self._archive, study_id, recipe)
             found = connection.execute(select(jobs).filter_by(**key).with_for_update()).mappings().first()
             job = JobRow.of(found) if found else None
             manual = priority is Priority.MANUAL
@@ -75,9 +82,9 @@ class Requests(LedgerCore):
             elif job is None:
                 values |= {"origin": "adopted", "requested_by": requested_by[:128], "model_digest": model_digest}
             job = self._write_current(connection, key, job, values, now)
-            remove_incomplete(connection, self.archive, study_id, recipe)
+            remove_incomplete(connection, self._archive, study_id, recipe)
             if arrival is not None:
-                remove_arrival(connection, self.archive, arrival)
+                remove_arrival(connection, self._archive, arrival)
             return job
 
     def refuse(
@@ -97,9 +104,9 @@ class Requests(LedgerCore):
         With `missing` the study is INCOMPLETE: reported with what it lacks until a later look finds it.
         """
         now = self._clock()
-        key = {"archive": self.archive, "study_id": study_id, "recipe": recipe, "fingerprint": fingerprint}
+        key = {"archive": self._archive, "study_id": study_id, "recipe": recipe, "fingerprint": fingerprint}
         with self._database.write() as connection:
-            rows.lock_study(connection, self.archive, study_id, recipe)
+            rows.lock_study(connection, self._archive, study_id, recipe)
             found = connection.execute(select(jobs).filter_by(**key).with_for_update()).mappings().first()
             job = JobRow.of(found) if found else None
             if job is not None and job.state is State.RUNNING:
@@ -111,18 +118,18 @@ class Requests(LedgerCore):
                 values |= {"requested_by": arrival.requested_by if arrival else ""}
             job = self._write_current(connection, key, job, values, now)
             if missing is None:
-                remove_incomplete(connection, self.archive, study_id, recipe)
+                remove_incomplete(connection, self._archive, study_id, recipe)
             else:
-                put_incomplete(connection, (self.archive, study_id, recipe), missing, reason, now)
+                put_incomplete(connection, (self._archive, study_id, recipe), missing, reason, now)
             if arrival is not None:
-                remove_arrival(connection, self.archive, arrival)
+                remove_arrival(connection, self._archive, arrival)
             return job
 
     def cancel(self, job_id: int, *, by: str = "") -> JobRow:
         """Cancel a waiting job now, a running one at its next heartbeat; WRONG_STATE if it has ended."""
         now = self._clock()
         with self._database.write() as connection:
-            job = self._lock_job(connection, job_id)
+            job = rows.lock_job(connection, self._archive, job_id)
             reason = f"cancelled by {by}" if by else "cancelled"
             if job.state is State.RUNNING:
                 return rows.modify(connection, job_id, {"cancel_requested": CancelReason.USER, "reason": reason})
@@ -137,7 +144,7 @@ class Requests(LedgerCore):
         """Queue an ended job again, with all its attempts, as asked for by hand; WRONG_STATE if it has not ended."""
         now = self._clock()
         with self._database.write() as connection:
-            job = self._lock_job(connection, job_id)
+            job = rows.lock_job(connection, self._archive, job_id)
             if job.state not in (State.FAILED, State.REJECTED, State.CANCELLED):
                 raise _wrong_state(job, "tried again")
             if not job.current:
@@ -147,7 +154,7 @@ class Requests(LedgerCore):
 
     def retry_all(self, code: str, *, by: str = "") -> int:
         """Queue every dead letter that failed with this code again; return how many."""
-        query = select(jobs.c.id).filter_by(archive=self.archive, state=State.FAILED, code=code, current=True)
+        query = select(jobs.c.id).filter_by(archive=self._archive, state=State.FAILED, code=code, current=True)
         with self._database.read() as connection:
             job_ids = list(connection.execute(query.order_by(jobs.c.order_at)).scalars())
         for job_id in job_ids:
@@ -159,12 +166,12 @@ class Requests(LedgerCore):
         now = self._clock()
         words = {"code": Code.STUDY_DELETED, "reason": "the study was deleted from the archive", "advice": ""}
         with self._database.write() as connection:
-            recipes = select(jobs.c.recipe).distinct().filter_by(archive=self.archive, study_id=study_id)
+            recipes = select(jobs.c.recipe).distinct().filter_by(archive=self._archive, study_id=study_id)
             for recipe in sorted(connection.execute(recipes).scalars()):
-                rows.lock_study(connection, self.archive, study_id, recipe)
-            remove_study(connection, self.archive, study_id)
+                rows.lock_study(connection, self._archive, study_id, recipe)
+            remove_study(connection, self._archive, study_id)
             changed = []
-            query = select(jobs).filter_by(archive=self.archive, study_id=study_id)
+            query = select(jobs).filter_by(archive=self._archive, study_id=study_id)
             for job in map(JobRow.of, connection.execute(query).mappings().all()):
                 if job.state is State.RUNNING:
                     changed.append(rows.modify(connection, job.id, {"cancel_requested": CancelReason.STUDY_DELETED}))
@@ -181,9 +188,11 @@ class Requests(LedgerCore):
         now = self._clock()
         words = {"code": code, "reason": f"the result was removed{' by ' + by if by else ''}", "advice": ""}
         changed = []
-        for job in self.records.holding(series_instance_uid):
+        with self._database.read() as connection:
+            holding = rows.holding(connection, self._archive, series_instance_uid)
+        for job in holding:
             with self._database.write() as connection:
-                held = self._lock_job(connection, job.id)
+                held = rows.lock_job(connection, self._archive, job.id)
                 if held.state is State.STORED:
                     values = {"state": State.CANCELLED, "finished_at": now, "updated_at": now}
                     changed.append(rows.modify(connection, job.id, values | words))
@@ -231,7 +240,7 @@ class Requests(LedgerCore):
         self, connection: Connection, key: dict[str, str], job: JobRow | None, values: dict[str, Any], now: float
     ) -> JobRow:
         """Write the row of the study's newest inputs; whatever had that place gives way."""
-        others = rows.siblings(connection, self.archive, key["study_id"], key["recipe"], job.id if job else None)
+        others = rows.siblings(connection, self._archive, key["study_id"], key["recipe"], job.id if job else None)
         gone = [other.id for other in others if rows.give_way(connection, other, now)]
         values = values | {"current": True, "updated_at": now}
         if values.get("state") is State.STORED:
@@ -249,7 +258,7 @@ class Requests(LedgerCore):
         return job
 
     def _refuse_if_full(self, connection: Connection) -> None:
-        query = select(func.count()).select_from(jobs).filter_by(archive=self.archive, state=State.QUEUED)
+        query = select(func.count()).select_from(jobs).filter_by(archive=self._archive, state=State.QUEUED)
         if connection.execute(query).scalar_one() >= self._queue.max_queued:
             raise LedgerError(
                 f"{self._queue.max_queued} jobs are waiting already",

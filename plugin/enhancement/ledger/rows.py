@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, Text, cast, insert, select, text, update
 
 from enhancement.errors import LedgerError
 from enhancement.ledger.schema import attempts, jobs
 from enhancement.ledger.states import CancelReason, Code, JobRow, State
+
+# The states of jobs whose results are in the archive.
+HAVE_RESULTS = (State.STORED, State.SUPERSEDED)
 
 NO_CLAIM: dict[str, Any] = {
     "claim_id": None,
@@ -49,6 +52,23 @@ def fetch(connection: Connection, archive: str, job_id: int) -> JobRow:
     if row is None:
         raise LedgerError(f"there is no job {job_id}", code="NO_SUCH_JOB")
     return JobRow.of(row)
+
+
+def lock_job(connection: Connection, archive: str, job_id: int) -> JobRow:
+    """One job of this archive, with its study locked, or NO_SUCH_JOB."""
+    job = fetch(connection, archive, job_id)
+    lock_study(connection, archive, job.study_id, job.recipe)
+    return fetch(connection, archive, job_id)
+
+
+def holding(connection: Connection, archive: str, series_instance_uid: str) -> list[JobRow]:
+    """The jobs whose results, still in the archive as far as the ledger knows, include this series."""
+    query = select(jobs).where(
+        jobs.c.archive == archive,
+        jobs.c.state.in_(HAVE_RESULTS),
+        cast(jobs.c.result_uids, Text).contains(f'"{series_instance_uid}"', autoescape=True),
+    )
+    return [JobRow.of(row) for row in connection.execute(query).mappings()]
 
 
 def modify(connection: Connection, job_id: int, values: Mapping[str, Any]) -> JobRow:

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from enhancement.errors import WeightsMismatch, WeightsMissing
-from enhancement.network.ensemble import choose_device
+from enhancement.network.engines.torch import choose_device
 
 CHECKPOINT = Path("fold_all", "checkpoint_final.pth")
 FILES = (Path("dataset.json"), Path("plans.json"), CHECKPOINT)

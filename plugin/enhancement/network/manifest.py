@@ -17,14 +17,20 @@ class _Part(BaseModel):
 
 
 class NetworkShape(_Part):
-    """The arguments of `ResidualUNet`."""
+    """Which network the weights are of.
 
-    kind: Literal["residual-unet"] = "residual-unet"
+    `kind` is one of `network.architectures`. The size of the input, the width at full resolution and the head are
+    common to all kinds; `levels` and `convolutions` (in a block) are of those that have them, and what only one kind
+    has is in `options`.
+    """
+
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "residual-unet"
     in_channels: Annotated[int, Field(ge=1, le=16)] = 4
     channels: Annotated[int, Field(ge=1, le=64)] = 16
     levels: Annotated[int, Field(ge=1, le=6)] = 5
     convolutions: Annotated[int, Field(ge=1, le=4)] = 2
     head: Literal["sigmoid", "residual", "gain", "logit"] = "sigmoid"
+    options: dict[str, bool | int | float | str] = {}
 
 
 class InputChannel(_Part):
@@ -131,5 +137,7 @@ class Manifest(_Part):
         content = self.model_dump(mode="json", exclude={"digest", "metrics", "provenance"})
         if self.output.bound is None:  # models of before there were bounds keep their digest
             del content["output"]["bound"]
+        if not self.network.options:  # as those of before there were options
+            del content["network"]["options"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()

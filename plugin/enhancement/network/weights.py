@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from enhancement.errors import WeightsMismatch, WeightsMissing
-from enhancement.network.architectures.residual_unet import ResidualUNet
+from enhancement.network.architectures import ARCHITECTURES
+from enhancement.network.architectures.base import Architecture
 from enhancement.network.manifest import MANIFEST, Fold, Manifest
 
 
@@ -37,22 +38,39 @@ class Model:
         """Roles of the input channels, in the network's order."""
         return tuple(channel.role for channel in self.manifest.inputs)
 
-    def build(self, fold: int) -> ResidualUNet:
+    @property
+    def architecture(self) -> Architecture:
+        """The kind of network that the manifest names.
+
+        Raises
+        ------
+        WeightsMismatch
+            If this version knows no such kind.
+        """
+        kind = self.manifest.network.kind
+        if kind not in ARCHITECTURES:
+            known = ", ".join(sorted(ARCHITECTURES))
+            raise WeightsMismatch(f"{MANIFEST} names a network of kind {kind!r}; known here are {known}")
+        return ARCHITECTURES[kind]
+
+    @property
+    def multiple(self) -> int:
+        """What every axis of the input must be a multiple of."""
+        return self.architecture.multiple(self.manifest.network)
+
+    def build(self, fold: int) -> nn.Module:
         """Make the network of one fold, in float32 and evaluation mode.
 
         Raises
         ------
         WeightsMismatch
-            If the tensors don't fit the network that the manifest describes.
+            If the manifest describes no network that there is, or the tensors don't fit it.
         """
-        shape = self.manifest.network
-        network = ResidualUNet(
-            shape.in_channels,
-            shape.channels,
-            levels=shape.levels,
-            convolutions=shape.convolutions,
-            head=shape.head,
-        )
+        architecture = self.architecture
+        try:
+            network = architecture.build(self.manifest.network)
+        except ValueError as error:
+            raise WeightsMismatch(f"{MANIFEST} describes no network: {error}") from None
         try:
             network.load_state_dict({name: tensor.float() for name, tensor in self.folds[fold].items()})
         except RuntimeError:

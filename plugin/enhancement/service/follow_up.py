@@ -34,7 +34,7 @@ class Results:
         Called after each stored job, every few seconds, and so after a kill between storing and following up.
         """
         for job_id in self._ledger.followups.due():
-            job = self._ledger.get(job_id)
+            job = self._ledger.records.job(job_id)
             try:
                 self._follow_up(job)
             except ArchiveError as error:
@@ -68,7 +68,7 @@ class Results:
         """Orthanc deleted a series; if it was a result, it shall not come back by itself."""
         uid = self._ledger.followups.result(archive_id)
         if uid is not None:
-            self._ledger.result_deleted(uid)
+            self._ledger.requests.result_deleted(uid)
 
     def withdraw(self, job: JobRow, *, reason: str, by: str) -> dict[str, Any]:
         """Delete every result of a job, with a record of who and why.
@@ -82,7 +82,7 @@ class Results:
             raise LedgerError(f"job {job.id} is {job.state} and has no result", code="WRONG_STATE")
         # The ledger first: the deletion of the series must find the job withdrawn already.
         for uid in job.result_uids:
-            self._ledger.result_deleted(uid, code=Code.WITHDRAWN, by=by)
+            self._ledger.requests.result_deleted(uid, code=Code.WITHDRAWN, by=by)
         removed = self._remove(job, list(job.result_uids))
         record = {
             "job": f"withdrawal of {job.id}",

@@ -99,7 +99,7 @@ class Intake:
             self._ledger.inbox.postpone(arrival, QUEUE_FULL_S)
         except ArchiveError as error:
             if error.status == 404 and not self._archive.exists(f"/studies/{arrival.study_id}"):
-                self._ledger.study_deleted(arrival.study_id)
+                self._ledger.requests.study_deleted(arrival.study_id)
                 return False
             log.warning("look failed", study=arrival.study_id, code=error.code, reason=error.message)
             self._ledger.inbox.postpone(arrival, RETRY_S)
@@ -182,7 +182,7 @@ class Intake:
         priority = arrival.priority
         if study.urgent:
             priority = Priority(min(priority, Priority.STAT))
-        return self._ledger.enqueue(
+        return self._ledger.requests.enqueue(
             arrival.study_id,
             recipe,
             fingerprint(study.sources, digest, settings_that_matter(self._settings, study.match.roles)),
@@ -220,7 +220,7 @@ class Intake:
     def _refuse(
         self, arrival: Arrival, recipe: str, seen: str, error: InputError, missing: list[str] | None = None
     ) -> None:
-        job = self._ledger.refuse(
+        job = self._ledger.requests.refuse(
             arrival.study_id,
             recipe,
             seen,
@@ -236,7 +236,7 @@ class Intake:
     def _without_model(self, arrival: Arrival, error: ModelError) -> None:
         """Without a manifest there is no recipe and no fingerprint, but the study must not wait in silence."""
         fingerprint_of_all = self._digest_of_foreign(arrival.study_id)
-        self._ledger.enqueue(
+        self._ledger.requests.enqueue(
             arrival.study_id,
             self._settings.model.folder.name[:64],
             fingerprint_of_all,

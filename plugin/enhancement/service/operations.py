@@ -73,7 +73,7 @@ class Operations:
         """Light, reasons, queue, running jobs, model."""
         counts = self._ledger.records.counts()
         arrivals, incomplete = self._ledger.inbox.counts()
-        breaker = self._ledger.circuit()
+        breaker = self._ledger.records.circuit()
         return self.health.to_json() | {
             "version": __version__,
             "started_at": self._started_at,
@@ -104,7 +104,7 @@ class Operations:
 
     def job(self, job_id: int) -> dict[str, Any]:
         """One job, with every attempt and its audit record."""
-        job = self._ledger.get(job_id)
+        job = self._ledger.records.job(job_id)
         attempts = [vars(attempt) for attempt in self._ledger.records.attempts(job_id)]
         return self._job_json(job) | {
             "attempt_list": attempts,
@@ -144,7 +144,7 @@ class Operations:
         return {"study_id": study_id, "state": "NOTICED"}
 
     def cancel(self, job_id: int, user: str) -> dict[str, Any]:
-        return self._job_json(self._ledger.cancel(job_id, by=user))
+        return self._job_json(self._ledger.requests.cancel(job_id, by=user))
 
     def cancel_study(self, study_id: str, user: str) -> dict[str, Any]:
         """Cancel whatever waits or runs for the study."""
@@ -152,17 +152,17 @@ class Operations:
         for arrival in self._ledger.inbox.waiting(limit=MAX_LISTED):
             if arrival.study_id == study_id:
                 self._ledger.inbox.done(arrival)
-        return {"study_id": study_id, "cancelled": [self._ledger.cancel(job.id, by=user).id for job in active]}
+        return {"study_id": study_id, "cancelled": [self._ledger.requests.cancel(job.id, by=user).id for job in active]}
 
     def retry(self, job_id: int, user: str) -> dict[str, Any]:
-        job = self._ledger.retry(job_id, by=user)
+        job = self._ledger.requests.retry(job_id, by=user)
         for worker in self._workers:
             worker.wake()
         return self._job_json(job)
 
     def retry_all(self, code: str, user: str) -> dict[str, Any]:
         """Queue every dead letter of one cause again, once the cause is mended."""
-        retried = self._ledger.retry_all(code, by=user)
+        retried = self._ledger.requests.retry_all(code, by=user)
         for worker in self._workers:
             worker.wake()
         return {"code": code, "retried": retried}
@@ -203,7 +203,7 @@ class Operations:
 
     def withdraw(self, job_id: int, reason: str, user: str) -> dict[str, Any]:
         """Take the results of one job out of the archive."""
-        return self._results.withdraw(self._ledger.get(job_id), reason=reason[:500], by=user)
+        return self._results.withdraw(self._ledger.records.job(job_id), reason=reason[:500], by=user)
 
     def withdraw_unlisted(self, series_id: str, digest: str, reason: str, user: str) -> dict[str, Any]:
         """Take a series of this model that the ledger does not know out of the archive."""

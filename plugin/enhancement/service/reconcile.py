@@ -124,7 +124,7 @@ class Reconciler:
         What arrived meanwhile is left to `sweep`: a study may have been cut off in the middle of its arrival, and its
         sender may come back.
         """
-        self._ledger.recover(mine=True)
+        self._ledger.claims.recover(mine=True)
         deleted = self._forget_deleted()
         mark, newest = self._ledger.marks.last_change(self._ledger.instance), self._store.last_change()
         with self._lock:
@@ -216,7 +216,7 @@ class Reconciler:
         }
         gone = [study_id for study_id in sorted(waiting) if not self._store.has_study(study_id)]
         for study_id in gone:
-            self._ledger.study_deleted(study_id)
+            self._ledger.requests.study_deleted(study_id)
         return gone
 
     def _seen(self, study_id: str, sequence: int) -> bool:

@@ -27,11 +27,11 @@ from enhancement.errors import (
     WeightsMissing,
 )
 from enhancement.host.base import THREAD_NAME
-from enhancement.ledger.leases import Hold
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import JobRow, State
 from enhancement.service.executors.in_process import Outcome, check_room, process
 from enhancement.service.health import Health, Light
+from enhancement.service.hold import Hold
 from enhancement.service.models import Models
 from enhancement.settings import Settings
 
@@ -145,7 +145,7 @@ class Worker:
             self._preload()
         while not self._stop.is_set():
             try:
-                job = self._ledger.claim(self.name)
+                job = self._ledger.claims.claim(self.name)
                 self._health.clear("ledger")
                 if job is not None:
                     self._work(job)
@@ -170,7 +170,7 @@ class Worker:
         started = time.monotonic()
         self.current, self.progress = (job, started), ("starting", 0.0)
         try:
-            with Hold(self._ledger, job, stop=self._stop) as hold:
+            with Hold(self._ledger.claims, job, stop=self._stop) as hold:
                 self._attempt(job, hold, started)
         finally:
             self.current = None
@@ -202,7 +202,7 @@ class Worker:
         except Cancelled as error:
             self._cancelled(job, hold, error)
         except _Interrupted:
-            self._ledger.release(job)
+            self._ledger.claims.release(job)
         except EnhancementError as error:
             self._ended_badly(job, hold, error)
         except MemoryError:
@@ -229,7 +229,7 @@ class Worker:
         if error.code == "LEASE_LOST":
             log.warning("lease lost", reason=error.message)
         elif error.code == "STOPPING":
-            self._ledger.release(job)
+            self._ledger.claims.release(job)
         else:
             hold.finish(State.CANCELLED)
             log.warning("cancelled")
@@ -242,7 +242,7 @@ class Worker:
             return
         words: dict[str, Any] = {"code": error.code, "reason": error.message, "advice": error.advice}
         if isinstance(error, ArchiveError) and error.code in _GONE and self._study_is_gone(job):
-            self._ledger.study_deleted(job.study_id)
+            self._ledger.requests.study_deleted(job.study_id)
             hold.finish(State.CANCELLED)
             log.warning("study deleted while its job ran")
             return

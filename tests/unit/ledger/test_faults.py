@@ -58,7 +58,7 @@ class TestSchema:
             "from enhancement.ledger.ledger import Ledger\n"
             "from enhancement.settings import LedgerSettings, QueueSettings\n"
             f"ledger = Ledger(LedgerSettings(url='sqlite:///{path}', busy_seconds=20), QueueSettings())\n"
-            "ledger.enqueue('study', 'recipe', 'inputs')\n"
+            "ledger.requests.enqueue('study', 'recipe', 'inputs')\n"
         )
         path.parent.mkdir()
         children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
@@ -89,7 +89,7 @@ class TestFile:
         bench.enqueue()
         job = bench.claim()
         path.unlink()
-        assert _code(lambda: bench.ledger.finish(job, State.STORED, result_uids=["1.2"])) == "LEASE_LOST"
+        assert _code(lambda: bench.ledger.claims.finish(job, State.STORED, result_uids=["1.2"])) == "LEASE_LOST"
         assert bench.enqueue(expected=["1.2"], present={"1.2"}).state is State.STORED
 
     def test_restored_from_a_backup_while_open(self, path: Path) -> None:
@@ -130,7 +130,7 @@ class TestFile:
         bench = Bench(path)
         for number in range(200):
             bench.enqueue(f"study-{number}")
-        bench.ledger._database._engine.dispose()  # its pages would otherwise come from the cache
+        bench.ledger.database._engine.dispose()  # its pages would otherwise come from the cache
         path.write_bytes(b"\xff" * path.stat().st_size)
         assert _code(lambda: bench.ledger.records.jobs()) == "LEDGER_CORRUPT"
         assert bench.ledger.records.jobs() == []
@@ -155,10 +155,10 @@ class TestFile:
         """A call that does not fit changes nothing and says so; when there is room again, work goes on."""
         bench = Bench(path)
         bench.enqueue()
-        with bench.ledger._database._engine.connect() as connection:
+        with bench.ledger.database._engine.connect() as connection:
             pages = connection.execute(sa.text("PRAGMA page_count")).scalar_one()
-        sa.event.listen(bench.ledger._database._engine, "connect", _limit(pages))
-        bench.ledger._database._engine.dispose()
+        sa.event.listen(bench.ledger.database._engine, "connect", _limit(pages))
+        bench.ledger.database._engine.dispose()
 
         def fill() -> None:
             for number in range(500):
@@ -166,7 +166,7 @@ class TestFile:
 
         assert _code(fill) == "LEDGER_FULL"
         assert len(bench.ledger.records.jobs(limit=1000)) >= 1
-        assert bench.open().enqueue("later", "recipe", "inputs").state is State.QUEUED
+        assert bench.open().requests.enqueue("later", "recipe", "inputs").state is State.QUEUED
 
     @pytest.mark.parametrize("url", ["nonsense", "mysql://host/x", "sqlite://", "oracle://x"])
     def test_url_that_is_none(self, url: str) -> None:
@@ -192,11 +192,11 @@ class TestLocked:
         with sqlite3.connect(path, isolation_level=None) as other:
             other.execute("BEGIN IMMEDIATE")
             started = time.monotonic()
-            assert ledger.get(job.id).state is State.QUEUED
-            assert _code(lambda: ledger.cancel(job.id)) == "LEDGER_BUSY"
+            assert ledger.records.job(job.id).state is State.QUEUED
+            assert _code(lambda: ledger.requests.cancel(job.id)) == "LEDGER_BUSY"
             assert time.monotonic() - started < 2.0
             other.execute("ROLLBACK")
-        assert ledger.cancel(job.id).state is State.CANCELLED
+        assert ledger.requests.cancel(job.id).state is State.CANCELLED
 
     def test_many_threads(self, path: Path) -> None:
         """Forty threads ask for the same ten studies: ten jobs, no error, no wait beyond the limit."""
@@ -205,7 +205,7 @@ class TestLocked:
 
         def ask(number: int) -> None:
             try:
-                bench.ledger.enqueue(f"study-{number % 10}", "recipe", "inputs")
+                bench.ledger.requests.enqueue(f"study-{number % 10}", "recipe", "inputs")
             except BaseException as error:
                 errors.append(error)
 

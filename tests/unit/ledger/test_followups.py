@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,7 +22,9 @@ def bench(tmp_path: Path) -> Bench:
 
 def _store(bench: Bench, study: str = "study") -> int:
     bench.enqueue(study)
-    return bench.ledger.finish(bench.claim(), State.STORED, result_uids=["1.2"], archive_ids={"abc": "1.2"}).job.id
+    return bench.ledger.claims.finish(
+        bench.claim(), State.STORED, result_uids=["1.2"], archive_ids={"abc": "1.2"}
+    ).job.id
 
 
 class TestFollowups:
@@ -39,7 +39,7 @@ class TestFollowups:
 
     def test_only_a_stored_result_has_one(self, bench: Bench) -> None:
         bench.enqueue()
-        bench.ledger.finish(bench.claim(), State.REJECTED, code="GATE")
+        bench.ledger.claims.finish(bench.claim(), State.REJECTED, code="GATE")
         assert bench.ledger.followups.due() == []
 
     def test_the_partner_takes_over_what_was_left_behind(self, bench: Bench) -> None:
@@ -59,33 +59,15 @@ class TestFollowups:
     def test_the_series_of_a_deleted_study_were_not_unwanted(self, bench: Bench) -> None:
         """The archive reports them deleted one by one before the study; sent again, it is done again."""
         _store(bench)
-        bench.ledger.result_deleted("1.2")
-        bench.ledger.study_deleted("study")
+        bench.ledger.requests.result_deleted("1.2")
+        bench.ledger.requests.study_deleted("study")
         assert bench.enqueue().state is State.QUEUED
 
     def test_what_was_withdrawn_stays_away_though_the_study_comes_back(self, bench: Bench) -> None:
         _store(bench)
-        bench.ledger.result_deleted("1.2", code=Code.WITHDRAWN)
-        bench.ledger.study_deleted("study")
+        bench.ledger.requests.result_deleted("1.2", code=Code.WITHDRAWN)
+        bench.ledger.requests.study_deleted("study")
         assert bench.enqueue().state is State.CANCELLED
-
-
-class TestMigration:
-    def test_an_older_ledger_is_brought_up_with_its_rows(self, tmp_path: Path) -> None:
-        """From the schema of revision 0002."""
-        path = tmp_path / "ledger.sqlite"
-        old = Bench(path)
-        job_id = old.store().id
-        old.ledger.close()
-        with closing(sqlite3.connect(path)) as connection, connection:
-            for table in ("enhancement_followups", "enhancement_results"):
-                connection.execute(f"DROP TABLE {table}")
-            connection.execute("UPDATE enhancement_schema SET version_num = '0002'")
-        new = Bench(path)
-        assert new.ledger.get(job_id).state is State.STORED
-        assert new.ledger.followups.due() == []
-        new.enqueue("another")
-        assert new.ledger.finish(new.claim(), State.STORED, archive_ids={"x": "1.9"}).job.state is State.STORED
 
 
 class Sender:

@@ -27,9 +27,9 @@ class TestAsking:
         """Asking again for what is stored, automatically or by a click, is answered with the stored job."""
         stored = bench.store()
         assert bench.enqueue(priority=Priority.MANUAL).state is State.STORED
-        assert bench.ledger.claim("cpu") is None
+        assert bench.ledger.claims.claim("cpu") is None
         assert bench.enqueue(present={"1.2.3", "9"}).id == stored.id
-        assert bench.ledger.claim("cpu") is None
+        assert bench.ledger.claims.claim("cpu") is None
 
     def test_stored_job_whose_result_is_gone_is_done_again(self, bench: Bench) -> None:
         """The study was deleted and sent again while nobody listened."""
@@ -51,7 +51,7 @@ class TestAsking:
         first = bench.store(fingerprint="half", uid="1.2")
         job = bench.enqueue(fingerprint="whole", expected=["1.2"], present={"1.2"})
         assert job.state is State.STORED
-        first = bench.ledger.get(first.id)
+        first = bench.ledger.records.job(first.id)
         assert (first.state, first.superseded_by, first.current) == (State.SUPERSEDED, job.id, False)
 
     def test_half_of_the_expected_results_is_no_result(self, bench: Bench) -> None:
@@ -61,7 +61,7 @@ class TestAsking:
     def test_rejected_job_is_repeated_by_hand_only(self, bench: Bench) -> None:
         """The same inputs would be refused again."""
         bench.enqueue()
-        bench.ledger.finish(bench.claim(), State.REJECTED, code="GATE", reason="too few slices")
+        bench.ledger.claims.finish(bench.claim(), State.REJECTED, code="GATE", reason="too few slices")
         assert bench.enqueue().state is State.REJECTED
         assert bench.enqueue(priority=Priority.MANUAL).state is State.QUEUED
 
@@ -78,7 +78,9 @@ class TestAsking:
 
     def test_refusal_without_a_job(self, bench: Bench) -> None:
         """An ambiguous study is refused at the look."""
-        job = bench.ledger.refuse("study", RECIPE, "inputs", code="AMBIGUOUS_MATCH", reason="two T1c", advice="choose")
+        job = bench.ledger.requests.refuse(
+            "study", RECIPE, "inputs", code="AMBIGUOUS_MATCH", reason="two T1c", advice="choose"
+        )
         assert (job.state, job.code, job.advice) == (State.REJECTED, "AMBIGUOUS_MATCH", "choose")
 
 
@@ -87,7 +89,7 @@ class TestNewInputs:
         """Late slices arrive before the job ran: only the whole series is enhanced."""
         old = bench.enqueue(fingerprint="partial")
         new = bench.enqueue(fingerprint="whole")
-        old = bench.ledger.get(old.id)
+        old = bench.ledger.records.job(old.id)
         assert (old.state, old.superseded_by, old.current) == (State.SUPERSEDED, new.id, False)
         assert bench.claim().id == new.id
 
@@ -95,20 +97,20 @@ class TestNewInputs:
         """A reader never finds the study without a result in between."""
         old = bench.store(fingerprint="first", uid="1.1")
         bench.enqueue(fingerprint="second")
-        assert bench.ledger.get(old.id).state is State.STORED
-        finished = bench.ledger.finish(bench.claim(), State.STORED, result_uids=["1.2"])
+        assert bench.ledger.records.job(old.id).state is State.STORED
+        finished = bench.ledger.claims.finish(bench.claim(), State.STORED, result_uids=["1.2"])
         assert [job.id for job in finished.superseded] == [old.id]
         assert finished.superseded[0].result_uids == ("1.1",)
-        assert bench.ledger.get(old.id).superseded_by == finished.job.id
+        assert bench.ledger.records.job(old.id).superseded_by == finished.job.id
 
     def test_running_job_is_asked_to_stop(self, bench: Bench) -> None:
         """The outdated run ends as SUPERSEDED, the new inputs run after it, never beside it."""
         bench.enqueue(fingerprint="first")
         old = bench.claim()
         new = bench.enqueue(fingerprint="second")
-        assert bench.ledger.claim("other") is None
-        assert bench.ledger.beat(old) is Signal.CANCEL
-        assert bench.ledger.finish(old, State.CANCELLED).job.state is State.SUPERSEDED
+        assert bench.ledger.claims.claim("other") is None
+        assert bench.ledger.claims.beat(old) is Signal.CANCEL
+        assert bench.ledger.claims.finish(old, State.CANCELLED).job.state is State.SUPERSEDED
         assert bench.claim().id == new.id
 
     def test_outdated_run_that_was_too_fast_to_stop(self, bench: Bench) -> None:
@@ -116,8 +118,8 @@ class TestNewInputs:
         bench.enqueue(fingerprint="first")
         old = bench.claim()
         bench.enqueue(fingerprint="second")
-        assert bench.ledger.finish(old, State.STORED, result_uids=["1.1"]).job.state is State.STORED
-        finished = bench.ledger.finish(bench.claim(), State.STORED, result_uids=["1.2"])
+        assert bench.ledger.claims.finish(old, State.STORED, result_uids=["1.1"]).job.state is State.STORED
+        finished = bench.ledger.claims.finish(bench.claim(), State.STORED, result_uids=["1.2"])
         assert [job.id for job in finished.superseded] == [old.id]
 
     def test_outdated_run_does_not_push_the_newer_result_aside(self, bench: Bench) -> None:
@@ -125,17 +127,17 @@ class TestNewInputs:
         bench.enqueue(fingerprint="first")
         old = bench.claim()
         new = bench.enqueue(fingerprint="second", expected=["1.2"], present={"1.2"})
-        finished = bench.ledger.finish(old, State.STORED, result_uids=["1.1"])
+        finished = bench.ledger.claims.finish(old, State.STORED, result_uids=["1.1"])
         assert (finished.job.state, finished.job.superseded_by) == (State.SUPERSEDED, new.id)
         assert finished.superseded == (finished.job,)
-        assert bench.ledger.get(new.id).state is State.STORED
+        assert bench.ledger.records.job(new.id).state is State.STORED
 
     def test_outdated_run_does_not_come_back(self, bench: Bench) -> None:
         """Failed, stopped or dead: there are newer inputs."""
         bench.enqueue(fingerprint="first")
         old = bench.claim()
         bench.enqueue(fingerprint="second")
-        assert bench.ledger.release(old).state is State.SUPERSEDED
+        assert bench.ledger.claims.release(old).state is State.SUPERSEDED
 
     def test_inputs_that_return(self, bench: Bench) -> None:
         """A series is deleted and sent again: the first inputs are the current ones again."""
@@ -143,15 +145,15 @@ class TestNewInputs:
         second = bench.store(fingerprint="second", uid="1.2")
         again = bench.store(fingerprint="first", uid="1.1")
         assert again.id == first.id
-        assert bench.ledger.get(second.id).state is State.SUPERSEDED
+        assert bench.ledger.records.job(second.id).state is State.SUPERSEDED
 
     def test_inputs_that_return_before_the_others_ran(self, bench: Bench) -> None:
         """Nothing is left to do."""
         first = bench.store(fingerprint="first")
         bench.enqueue(fingerprint="second")
         assert bench.enqueue(fingerprint="first").id == first.id
-        assert bench.ledger.claim("cpu") is None
-        assert bench.ledger.get(first.id).state is State.STORED
+        assert bench.ledger.claims.claim("cpu") is None
+        assert bench.ledger.records.job(first.id).state is State.STORED
 
     def test_inputs_that_return_while_they_run(self, bench: Bench) -> None:
         """The request to stop is taken back."""
@@ -159,7 +161,7 @@ class TestNewInputs:
         job = bench.claim()
         bench.enqueue(fingerprint="second")
         bench.enqueue(fingerprint="first")
-        assert bench.ledger.beat(job) is Signal.CONTINUE
+        assert bench.ledger.claims.beat(job) is Signal.CONTINUE
 
 
 class TestEnding:
@@ -167,9 +169,9 @@ class TestEnding:
         """Each attempt is on record with reason and advice."""
         bench.enqueue()
         job = bench.claim()
-        job = bench.ledger.finish(job, State.FAILED, code="ARCHIVE", reason="no answer", advice="wait").job
+        job = bench.ledger.claims.finish(job, State.FAILED, code="ARCHIVE", reason="no answer", advice="wait").job
         assert (job.state, job.failures, job.reason) == (State.QUEUED, 1, "no answer")
-        assert bench.ledger.claim("cpu") is None
+        assert bench.ledger.claims.claim("cpu") is None
         bench.advance(16.0)
         assert bench.claim().attempts == 2
         [first, second] = bench.ledger.records.attempts(job.id)
@@ -182,31 +184,31 @@ class TestEnding:
         bench.enqueue()
         for _ in range(3):
             bench.advance(100.0)
-            job = bench.ledger.finish(bench.claim(), State.FAILED, code="STAGE", reason="no").job
+            job = bench.ledger.claims.finish(bench.claim(), State.FAILED, code="STAGE", reason="no").job
         assert job.state is State.FAILED
         assert bench.enqueue().state is State.FAILED
-        job = bench.ledger.retry(job.id, by="admin")
+        job = bench.ledger.requests.retry(job.id, by="admin")
         assert (job.state, job.failures, job.priority, job.requested_by) == (State.QUEUED, 0, Priority.MANUAL, "admin")
 
     def test_final_failure_is_not_repeated(self, bench: Bench) -> None:
         """Altered weights do not heal."""
         bench.enqueue()
-        assert bench.ledger.finish(bench.claim(), State.FAILED, code="X", final=True).job.state is State.FAILED
+        assert bench.ledger.claims.finish(bench.claim(), State.FAILED, code="X", final=True).job.state is State.FAILED
 
     def test_dead_letters_of_one_cause_are_requeued_together(self, bench: Bench) -> None:
         """After the weights were installed again."""
         for study in "abc":
             bench.enqueue(study)
-            bench.ledger.finish(
+            bench.ledger.claims.finish(
                 bench.claim(), State.FAILED, code="WEIGHTS_MISMATCH" if study != "c" else "X", final=True
             )
-        assert bench.ledger.retry_all("WEIGHTS_MISMATCH") == 2
+        assert bench.ledger.requests.retry_all("WEIGHTS_MISMATCH") == 2
         assert [job.study_id for job in bench.ledger.records.queue()] == ["a", "b"]
 
     def test_clean_stop_counts_no_attempt(self, bench: Bench) -> None:
         """Orthanc stops: the job is back in the queue at once."""
         bench.enqueue()
-        job = bench.ledger.release(bench.claim())
+        job = bench.ledger.claims.release(bench.claim())
         assert (job.state, job.failures, job.crashes) == (State.QUEUED, 0, 0)
         assert bench.claim().id == job.id
 
@@ -214,18 +216,20 @@ class TestEnding:
         """A worker that was written off cannot end the job of its successor."""
         bench.enqueue()
         stale = bench.claim()
-        bench.ledger.release(stale)
+        bench.ledger.claims.release(stale)
         bench.claim()
-        assert bench.ledger.beat(stale) is Signal.LOST
+        assert bench.ledger.claims.beat(stale) is Signal.LOST
         with pytest.raises(LedgerError) as caught:
-            bench.ledger.finish(stale, State.STORED)
+            bench.ledger.claims.finish(stale, State.STORED)
         assert caught.value.code == "LEASE_LOST"
 
     def test_audit_and_results_are_kept(self, bench: Bench) -> None:
         """The ledger holds the audit record besides the study's attachment."""
         bench.enqueue(model_digest="abc")
         job = bench.claim()
-        job = bench.ledger.finish(job, State.STORED, result_uids=["1.2", "1.3"], audit={"versions": {"x": 1}}).job
+        job = bench.ledger.claims.finish(
+            job, State.STORED, result_uids=["1.2", "1.3"], audit={"versions": {"x": 1}}
+        ).job
         assert job.audit == {"versions": {"x": 1}}
         assert [row.id for row in bench.ledger.records.holding("1.3")] == [job.id]
         assert bench.ledger.records.holding("1") == []
@@ -235,7 +239,7 @@ class TestEnding:
 class TestPeople:
     def test_cancel_while_waiting(self, bench: Bench) -> None:
         """It stays cancelled when the study becomes stable again, and comes back by hand."""
-        job = bench.ledger.cancel(bench.enqueue().id, by="reader")
+        job = bench.ledger.requests.cancel(bench.enqueue().id, by="reader")
         assert (job.state, job.reason) == (State.CANCELLED, "cancelled by reader")
         assert bench.enqueue().state is State.CANCELLED
         assert bench.enqueue(priority=Priority.MANUAL).state is State.QUEUED
@@ -244,16 +248,16 @@ class TestPeople:
         """The worker learns it from its next heartbeat."""
         bench.enqueue()
         job = bench.claim()
-        bench.ledger.cancel(job.id, by="reader")
-        assert bench.ledger.beat(job) is Signal.CANCEL
-        ended = bench.ledger.finish(job, State.CANCELLED).job
+        bench.ledger.requests.cancel(job.id, by="reader")
+        assert bench.ledger.claims.beat(job) is Signal.CANCEL
+        ended = bench.ledger.claims.finish(job, State.CANCELLED).job
         assert (ended.state, ended.code) == (State.CANCELLED, Code.CANCELLED)
 
     def test_cancel_what_has_ended(self, bench: Bench) -> None:
         """Refused with the state."""
         job = bench.store()
         with pytest.raises(LedgerError, match="is STORED") as caught:
-            bench.ledger.cancel(job.id)
+            bench.ledger.requests.cancel(job.id)
         assert caught.value.code == "WRONG_STATE"
 
     def test_unknown_job(self, bench: Bench) -> None:
@@ -262,14 +266,14 @@ class TestPeople:
         other = bench.open(archive_name="elsewhere")
         for ledger, number in ((bench.ledger, 999), (other, job.id)):
             with pytest.raises(LedgerError) as caught:
-                ledger.get(number)
+                ledger.records.job(number)
             assert caught.value.code == "NO_SUCH_JOB"
 
     def test_pause_and_resume(self, bench: Bench) -> None:
         """Written down: a restart does not resume."""
         bench.enqueue()
         bench.ledger.marks.pause(by="admin", reason="update")
-        assert bench.open().claim("cpu") is None
+        assert bench.open().claims.claim("cpu") is None
         assert bench.ledger.marks.paused() == {"by": "admin", "reason": "update"}
         bench.ledger.marks.resume()
         assert bench.claim().state is State.RUNNING
@@ -280,29 +284,29 @@ class TestDeletion:
         """Nothing waits for what is gone."""
         bench.ledger.inbox.notice("study")
         bench.enqueue()
-        bench.ledger.study_deleted("study")
-        assert bench.ledger.claim("cpu") is None
+        bench.ledger.requests.study_deleted("study")
+        assert bench.ledger.claims.claim("cpu") is None
         assert bench.ledger.inbox.waiting() == []
 
     def test_study_deleted_while_it_runs_and_sent_again(self, bench: Bench) -> None:
         """The running job stops; the study that came back is enhanced."""
         bench.enqueue()
         job = bench.claim()
-        bench.ledger.study_deleted("study")
-        assert bench.ledger.beat(job) is Signal.CANCEL
-        assert bench.ledger.finish(job, State.CANCELLED).job.code == Code.STUDY_DELETED
+        bench.ledger.requests.study_deleted("study")
+        assert bench.ledger.claims.beat(job) is Signal.CANCEL
+        assert bench.ledger.claims.finish(job, State.CANCELLED).job.code == Code.STUDY_DELETED
         assert bench.enqueue().state is State.QUEUED
 
     def test_study_deleted_after_it_was_stored_and_sent_again(self, bench: Bench) -> None:
         """Its result went with it, and is made again."""
         bench.store()
-        bench.ledger.study_deleted("study")
+        bench.ledger.requests.study_deleted("study")
         assert bench.enqueue().state is State.QUEUED
 
     def test_result_removed_by_a_person(self, bench: Bench) -> None:
         """It does not come back by itself."""
         bench.store(uid="1.5")
-        [job] = bench.ledger.result_deleted("1.5", by="reader")
+        [job] = bench.ledger.requests.result_deleted("1.5", by="reader")
         assert (job.state, job.code) == (State.CANCELLED, Code.RESULT_DELETED)
         assert bench.enqueue(present=set()).state is State.CANCELLED
         assert bench.enqueue(priority=Priority.MANUAL).state is State.QUEUED

@@ -47,7 +47,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(study=STUDIES, inputs=INPUTS, who=st.integers(0, 1), priority=st.sampled_from(list(Priority)))
     def ask(self, study: str, inputs: str, who: int, priority: Priority) -> None:
-        job = self.ledgers[who].enqueue(study, RECIPE, inputs, priority=priority)
+        job = self.ledgers[who].requests.enqueue(study, RECIPE, inputs, priority=priority)
         assert job.current
         self.asked.add(study)
         self.wanted[study] = inputs
@@ -57,13 +57,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(study=STUDIES, inputs=INPUTS, who=st.integers(0, 1))
     def look_at_what_is_stored(self, study: str, inputs: str, who: int) -> None:
         """The archive holds the result of these inputs, whatever the ledger knows."""
-        self.ledgers[who].enqueue(study, RECIPE, inputs, present={f"2.{inputs}"}, expected=[f"2.{inputs}"])
+        self.ledgers[who].requests.enqueue(study, RECIPE, inputs, present={f"2.{inputs}"}, expected=[f"2.{inputs}"])
         self.asked.add(study)
         self.wanted[study] = inputs
 
     @rule(target=held, who=st.integers(0, 1))
     def claim(self, who: int) -> object:
-        job = self.ledgers[who].claim("worker")
+        job = self.ledgers[who].claims.claim("worker")
         if job is None:
             return multiple()
         assert self.holders.get(job.id) is None, "claimed while another holds it"
@@ -75,37 +75,37 @@ class LedgerMachine(RuleBasedStateMachine):
     def finish(self, job: JobRow, state: State) -> None:
         words = {"result_uids": [f"1.{job.id}"], "code": "X" if state is State.FAILED else ""}
         if self.holders.get(job.id) == job.claim_id:
-            self.bench.ledger.finish(job, state, **words)
+            self.bench.ledger.claims.finish(job, state, **words)
             del self.holders[job.id]
         else:
             with pytest.raises(LedgerError, match="no longer held"):
-                self.bench.ledger.finish(job, state, **words)
+                self.bench.ledger.claims.finish(job, state, **words)
 
     @rule(job=held)
     def release(self, job: JobRow) -> None:
         if self.holders.get(job.id) == job.claim_id:
-            self.bench.ledger.release(job)
+            self.bench.ledger.claims.release(job)
             del self.holders[job.id]
 
     @rule(job=held)
     def beat(self, job: JobRow) -> None:
-        lost = self.bench.ledger.beat(job, "stage", 0.5) is Signal.LOST
+        lost = self.bench.ledger.claims.beat(job, "stage", 0.5) is Signal.LOST
         assert lost == (self.holders.get(job.id) != job.claim_id)
 
     @rule(job=held)
     def die(self, job: JobRow) -> None:
         """The holder is gone; everybody else's heart beats on."""
         for ledger in self.ledgers:
-            ledger.recover()
+            ledger.claims.recover()
         for _ in range(2):
             self.bench.advance(16.0)
             for other in self.running():
                 if other.id != job.id or self.holders.get(job.id) != job.claim_id:
-                    self.bench.ledger.beat(other)
+                    self.bench.ledger.claims.beat(other)
             for ledger in self.ledgers:
-                ledger.recover()
+                ledger.claims.recover()
         if self.holders.get(job.id) == job.claim_id:
-            assert self.bench.ledger.get(job.id).claim_id != job.claim_id
+            assert self.bench.ledger.records.job(job.id).claim_id != job.claim_id
             del self.holders[job.id]
 
     @rule(who=st.integers(0, 1))
@@ -117,7 +117,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledgers[who] = self.bench.open(name)
         if who == 0:
             self.bench.ledger = self.ledgers[0]
-        self.ledgers[who].recover(mine=True)
+        self.ledgers[who].claims.recover(mine=True)
         for job_id in mine:
             self.holders.pop(job_id, None)
 
@@ -125,17 +125,17 @@ class LedgerMachine(RuleBasedStateMachine):
     def cancel(self, study: str) -> None:
         for job in self.current(study):
             if job.state in (State.QUEUED, State.RUNNING):
-                self.bench.ledger.cancel(job.id)
+                self.bench.ledger.requests.cancel(job.id)
 
     @rule(study=STUDIES)
     def retry(self, study: str) -> None:
         for job in self.current(study):
             if job.state in ENDED:
-                assert self.bench.ledger.retry(job.id).state is State.QUEUED
+                assert self.bench.ledger.requests.retry(job.id).state is State.QUEUED
 
     @rule(study=STUDIES)
     def delete_study(self, study: str) -> None:
-        self.bench.ledger.study_deleted(study)
+        self.bench.ledger.requests.study_deleted(study)
 
     @rule(seconds=st.sampled_from([1.0, 400.0]))
     def wait(self, seconds: float) -> None:

@@ -30,7 +30,7 @@ def test_contending_processes_share_the_work(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     ledger = _open(path, lease_s=60.0)
     for number in range(60):
-        ledger.enqueue(f"study-{number}", "recipe", "inputs")
+        ledger.requests.enqueue(f"study-{number}", "recipe", "inputs")
     workers = [_worker(path, name, "until-empty") for name in "abc"]
     done = [worker.communicate(timeout=120)[0].split() for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 3
@@ -43,22 +43,22 @@ def test_killed_process_loses_its_job(tmp_path: Path) -> None:
     """SIGKILL while it holds a job: after the lease another takes the job up, and the attempt is on record."""
     path = tmp_path / "ledger.sqlite"
     ledger = _open(path)
-    asked = ledger.enqueue("study", "recipe", "inputs")
+    asked = ledger.requests.enqueue("study", "recipe", "inputs")
     worker = _worker(path, "victim", "hold")
     assert worker.stdout is not None
     assert int(worker.stdout.readline()) == asked.id
     deadline = time.monotonic() + 1.5
     while time.monotonic() < deadline:
-        assert ledger.claim("cpu") is None, "its heartbeat keeps the lease"
+        assert ledger.claims.claim("cpu") is None, "its heartbeat keeps the lease"
         time.sleep(0.1)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     deadline = time.monotonic() + 10.0
-    while (job := ledger.claim("cpu")) is None and time.monotonic() < deadline:
+    while (job := ledger.claims.claim("cpu")) is None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert job is not None
     assert (job.id, job.crashes, job.attempts) == (asked.id, 1, 2)
-    assert ledger.beat(job) is Signal.CONTINUE
+    assert ledger.claims.beat(job) is Signal.CONTINUE
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     ledger = _open(path)
     for number in range(30):
-        ledger.enqueue(f"study-{number}", "recipe", "inputs")
+        ledger.requests.enqueue(f"study-{number}", "recipe", "inputs")
     for kill in range(12):
         worker = _worker(path, "victim", "until-empty")
         time.sleep(0.5 + 0.13 * (kill % 7))

@@ -70,7 +70,7 @@ class TestBackoff:
     def test_clock_set_back_does_not_hold_a_job(self, bench: Bench) -> None:
         """A backoff of seconds must not become one of a day."""
         bench.enqueue()
-        bench.ledger.finish(bench.claim(), State.FAILED, code="ARCHIVE")
+        bench.ledger.claims.finish(bench.claim(), State.FAILED, code="ARCHIVE")
         bench.wall.advance(-86400.0)
         assert bench.claim().attempts == 2
 
@@ -81,14 +81,14 @@ class TestLease:
         bench.enqueue()
         job = bench.claim()
         other = bench.open("other")
-        assert other.claim("gpu") is None
+        assert other.claims.claim("gpu") is None
         bench.advance(29.0)
-        assert other.claim("gpu") is None
+        assert other.claims.claim("gpu") is None
         bench.advance(2.0)
-        taken = other.claim("gpu")
+        taken = other.claims.claim("gpu")
         assert taken is not None
         assert (taken.id, taken.crashes, taken.instance) == (job.id, 1, "other")
-        assert bench.ledger.beat(job) is Signal.LOST
+        assert bench.ledger.claims.beat(job) is Signal.LOST
         [first, _] = bench.ledger.records.attempts(job.id)
         assert (first.outcome, first.code) == (State.FAILED, Code.WORKER_DIED)
 
@@ -98,10 +98,10 @@ class TestLease:
         job = bench.claim()
         other = bench.open("other")
         for _ in range(10):
-            assert other.claim("gpu") is None
+            assert other.claims.claim("gpu") is None
             bench.advance(20.0)
-            assert bench.ledger.beat(job, "ensemble", 0.5) is Signal.CONTINUE
-        assert bench.ledger.get(job.id).stage == "ensemble"
+            assert bench.ledger.claims.beat(job, "ensemble", 0.5) is Signal.CONTINUE
+        assert bench.ledger.records.job(job.id).stage == "ensemble"
 
     @pytest.mark.parametrize("step", [-86400.0, 86400.0])
     def test_wall_clock_takes_no_part(self, bench: Bench, step: float) -> None:
@@ -109,23 +109,23 @@ class TestLease:
         bench.enqueue()
         job = bench.claim()
         other = bench.open("other")
-        assert other.claim("gpu") is None
+        assert other.claims.claim("gpu") is None
         bench.wall.advance(step)
-        assert other.claim("gpu") is None
-        assert bench.ledger.beat(job) is Signal.CONTINUE
-        assert other.claim("gpu") is None
+        assert other.claims.claim("gpu") is None
+        assert bench.ledger.claims.beat(job) is Signal.CONTINUE
+        assert other.claims.claim("gpu") is None
         bench.monotonic.advance(31.0)
-        assert other.claim("gpu") is not None
+        assert other.claims.claim("gpu") is not None
 
     def test_restarted_orthanc_takes_its_own_jobs_back_at_once(self, bench: Bench) -> None:
         """It knows that the process that held them is gone; another Orthanc's job is left alone."""
         bench.enqueue("mine"), bench.enqueue("theirs")
         mine = bench.claim()
-        theirs = bench.open("other").claim("gpu")
+        theirs = bench.open("other").claims.claim("gpu")
         restarted = bench.open()
-        assert [job.id for job in restarted.recover(mine=True)] == [mine.id]
+        assert [job.id for job in restarted.claims.recover(mine=True)] == [mine.id]
         assert theirs is not None
-        assert restarted.get(theirs.id).state is State.RUNNING
+        assert restarted.records.job(theirs.id).state is State.RUNNING
 
     def test_job_that_kills_its_process_ends_as_a_dead_letter(self, tmp_path: Path) -> None:
         """It must not bring the archive down for ever."""
@@ -134,22 +134,22 @@ class TestLease:
         for _ in range(3):
             bench.advance(100.0)
             bench.claim()
-            [job] = bench.open().recover(mine=True)
+            [job] = bench.open().claims.recover(mine=True)
         assert (job.state, job.code, job.crashes) == (State.FAILED, Code.WORKER_DIED, 3)
 
     def test_cancelled_job_of_a_dead_process_is_cancelled(self, bench: Bench) -> None:
         """Nobody was left to hear it."""
         bench.enqueue()
         job = bench.claim()
-        bench.ledger.cancel(job.id)
-        [ended] = bench.ledger.recover(mine=True)
+        bench.ledger.requests.cancel(job.id)
+        [ended] = bench.ledger.claims.recover(mine=True)
         assert ended.state is State.CANCELLED
 
 
 class TestBreaker:
     def _fail(self, bench: Bench, study: str, code: str = "WEIGHTS_MISSING") -> None:
         bench.enqueue(study)
-        bench.ledger.finish(bench.claim(), State.FAILED, code=code)
+        bench.ledger.claims.finish(bench.claim(), State.FAILED, code=code)
 
     def test_opens_and_lets_one_try_after_the_pause(self, tmp_path: Path) -> None:
         """Five studies fail for one reason: stop, wait, try one, go on when it works."""
@@ -157,15 +157,15 @@ class TestBreaker:
         for study in "abcde":
             self._fail(bench, study)
         bench.enqueue("f"), bench.enqueue("g")
-        breaker = bench.ledger.circuit()
+        breaker = bench.ledger.records.circuit()
         assert (breaker.circuit, breaker.code, breaker.failures) == (Circuit.OPEN, "WEIGHTS_MISSING", 5)
-        assert bench.ledger.claim("cpu") is None
-        assert bench.open().claim("cpu") is None, "a restart does not close it"
+        assert bench.ledger.claims.claim("cpu") is None
+        assert bench.open().claims.claim("cpu") is None, "a restart does not close it"
         bench.advance(61.0)
         probe = bench.claim()
-        assert bench.ledger.claim("second device") is None
-        bench.ledger.finish(probe, State.STORED)
-        assert bench.ledger.circuit().circuit is Circuit.CLOSED
+        assert bench.ledger.claims.claim("second device") is None
+        bench.ledger.claims.finish(probe, State.STORED)
+        assert bench.ledger.records.circuit().circuit is Circuit.CLOSED
         assert bench.claim().study_id == "g"
 
     def test_failed_try_opens_it_again(self, tmp_path: Path) -> None:
@@ -174,15 +174,15 @@ class TestBreaker:
         self._fail(bench, "a"), self._fail(bench, "b")
         bench.advance(61.0)
         self._fail(bench, "c")
-        assert bench.ledger.circuit().circuit is Circuit.OPEN
+        assert bench.ledger.records.circuit().circuit is Circuit.OPEN
 
     def test_other_orthanc_goes_on(self, tmp_path: Path) -> None:
         """One node's broken device is not the other's."""
         bench = Bench(tmp_path / "l.sqlite", breaker_failures=2, retry_initial_seconds=1e3)
         self._fail(bench, "a"), self._fail(bench, "b")
         bench.enqueue("c")
-        assert bench.ledger.claim("cpu") is None
-        assert bench.open("other").claim("cpu") is not None
+        assert bench.ledger.claims.claim("cpu") is None
+        assert bench.open("other").claims.claim("cpu") is not None
 
     def test_one_bad_study_or_different_codes_open_nothing(self) -> None:
         """The breaker is for what all studies share."""

@@ -1,12 +1,14 @@
 """The ensemble: an average over folds and mirrorings that needs the memory of one prediction."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
 
 from enhancement.errors import Cancelled, OutOfMemory, WeightsMismatch
-from enhancement.network import ensemble as module
 from enhancement.network.architectures.residual_unet import ResidualUNet, initialise
+from enhancement.network.engines.torch import TorchEngine
 from enhancement.network.ensemble import MIRRORINGS, Ensemble
 from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale
 from enhancement.network.weights import Model
@@ -125,20 +127,39 @@ class TestProgress:
         assert ensemble.predict(inputs).predictions == FOLDS * 4
 
 
+class Crowded:
+    """Torch on the CPU under a name, as if it held so many volumes at once, after failing so many times."""
+
+    def __init__(self, model, name, *, holds=8, failures=0, tried=None):
+        self._engine = TorchEngine(model, len(model.folds), device="cpu", precision="float32")
+        self.device = name
+        self._holds = holds
+        self._failures = failures
+        self._tried = [] if tried is None else tried
+
+    def predict(self, fold, batch_nczyx):
+        self._tried.append((self.device, len(batch_nczyx)))
+        if self._failures or len(batch_nczyx) > self._holds:
+            self._failures -= bool(self._failures)
+            raise MemoryError("no room")
+        return self._engine.predict(fold, batch_nczyx)
+
+    def room(self):
+        return self._holds
+
+
 class TestOutOfMemory:
     """A full device is a reason to go on elsewhere, not to lose the study."""
 
-    def fail_first(self, monkeypatch, failures):
-        real = module._forward
-        left = [failures]
+    def crowded(self, model, tried=None, holds=None, failures=None, **options):
+        """An ensemble on devices that hold and fail so much, by their names; what they were asked goes into `tried`."""
 
-        def forward(*arguments):
-            if left[0]:
-                left[0] -= 1
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return real(*arguments)
+        def make(name):
+            return Crowded(
+                model, name, holds=(holds or {}).get(name, 8), failures=(failures or {}).get(name, 0), tried=tried
+            )
 
-        monkeypatch.setattr(module, "_forward", forward)
+        return Ensemble(model, make_engine=make, **options)
 
     def test_a_batch_is_its_members_one_by_one(self, model, inputs):
         """Up to the rounding of another order of sums."""
@@ -148,44 +169,46 @@ class TestOutOfMemory:
         np.testing.assert_allclose(batched.spread_zyx, single.spread_zyx, atol=1e-5)
         assert batched.predictions == single.predictions
 
-    def test_smaller_batches_first_then_the_next_device_then_the_end(self, model, inputs, monkeypatch):
+    def test_smaller_batches_first_then_the_next_device_then_the_end(self, model, inputs):
         """Eight at once, four, two, one; then elsewhere; then a clear failure."""
-        tried, real = [], module._forward
-
-        def forward(network, inputs, mirrorings, device, data_type):
-            tried.append((str(device), len(mirrorings)))
-            if device.index is None:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return real(network, inputs, mirrorings, device, data_type)
-
-        monkeypatch.setattr(module, "_forward", forward)
-        ensemble = Ensemble(model, folds=1, device="cpu", fallback=("cpu:0",), batch=8)
+        tried = []
+        ensemble = self.crowded(model, tried, {"gpu": 0}, folds=1, device="gpu", fallback=("host",), batch=8)
         assert ensemble.predict(inputs).predictions == 8
-        assert tried[:5] == [("cpu", 8), ("cpu", 4), ("cpu", 2), ("cpu", 1), ("cpu:0", 8)]
+        assert tried[:5] == [("gpu", 8), ("gpu", 4), ("gpu", 2), ("gpu", 1), ("host", 8)]
         with pytest.raises(OutOfMemory, match="no memory for one prediction"):
-            Ensemble(model, folds=1, device="cpu", fallback=(), batch=8).predict(inputs)
+            self.crowded(model, None, {"gpu": 0}, folds=1, device="gpu", fallback=(), batch=8).predict(inputs)
 
-    def test_a_device_without_room_is_not_tried(self, model, inputs, monkeypatch):
-        """What is free is asked before the volume is sent there."""
-        tried, real = [], module._forward
-        monkeypatch.setattr(module, "free_bytes", lambda device: 1000 if device.index is None else None)
-        monkeypatch.setattr(module, "_forward", lambda *words: (tried.append(str(words[3])), real(*words))[1])
-        found = Ensemble(model, folds=1, mirrorings=1, device="cpu", fallback=("cpu:0",)).predict(inputs)
-        assert (found.device, tried) == ("cpu:0", ["cpu:0"])
+    def test_the_first_prediction_tells_how_many_fit(self, model, inputs):
+        """One, and then as many as the engine has room for, whatever is left of a fold's eight."""
+        tried = []
+        self.crowded(model, tried, {"gpu": 3}, folds=2, device="gpu").predict(inputs)
+        assert [count for _, count in tried] == [1, 3, 3, 1, 3, 3, 2]
 
-    def test_goes_on_with_the_next_device(self, model, inputs, monkeypatch):
+    def test_goes_on_with_the_next_device(self, model, inputs):
         """All predictions are made, and the result says where."""
         expected = Ensemble(model, mirrorings=2, device="cpu", precision="float32").predict(inputs)
-        self.fail_first(monkeypatch, 1)
-        ensemble = Ensemble(model, mirrorings=2, device="cpu", fallback=("cpu:0",), precision="float32")
+        ensemble = self.crowded(model, None, None, {"gpu": 1}, mirrorings=2, device="gpu", fallback=("gpu", "host"))
         found = ensemble.predict(inputs)
         assert found.predictions == 2 * FOLDS
-        assert found.device == "cpu:0"
-        np.testing.assert_array_equal(found.mean_zyx, expected.mean_zyx)
+        assert found.device == "host"
+        np.testing.assert_allclose(found.mean_zyx, expected.mean_zyx, atol=1e-6)
 
-    def test_no_device_left(self, model, inputs, monkeypatch):
+    def test_the_first_device_is_tried_again_for_the_next_study(self, model, inputs):
+        """What filled it may be gone."""
+        tried = []
+        ensemble = self.crowded(model, tried, None, {"gpu": 1}, folds=1, mirrorings=1, device="gpu", fallback=("host",))
+        assert [ensemble.predict(inputs).device for _ in range(2)] == ["host", "gpu"]
+
+    def test_no_device_left(self, model, inputs):
         """OutOfMemory, with advice."""
-        self.fail_first(monkeypatch, 9)
         with pytest.raises(OutOfMemory) as caught:
-            Ensemble(model, device="cpu", fallback=()).predict(inputs)
+            self.crowded(model, None, {"gpu": 0}, device="gpu", fallback=()).predict(inputs)
         assert caught.value.advice
+
+
+class TestMirrorings:
+    def test_are_all_there_are(self):
+        """Every subset of the three axes, once."""
+        every = {frozenset(chosen) for count in range(4) for chosen in combinations((2, 3, 4), count)}
+        assert {frozenset(mirroring) for mirroring in MIRRORINGS} == every
+        assert len(MIRRORINGS) == len(every)

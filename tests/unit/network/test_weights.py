@@ -75,7 +75,7 @@ class TestRoundTrip:
         """Models that were made before keep their digest."""
         plain = manifest()
         content = plain.model_dump(mode="json", exclude={"digest", "metrics", "provenance"})
-        del content["output"]["bound"]
+        del content["output"]["bound"], content["network"]["options"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         assert plain.expected_digest() == hashlib.sha256(text.encode()).hexdigest()
         bound = Bound(gain=3, noise_sds=2, voxel_noise_sds=1, faint=0.1, plain=0.3, bright=0.7, plain_part=0.6)
@@ -169,3 +169,24 @@ class TestRefusals:
         write_model(tmp_path, manifest(inputs=roles), [network().state_dict()])
         with pytest.raises(WeightsMismatch, match="3 inputs"):
             load_model(tmp_path)
+
+
+class TestArchitectures:
+    """The manifest names the kind of its network."""
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            ({"kind": "transformer"}, "kind 'transformer'; known here are .*residual-unet"),
+            ({"options": {"depth": 3}}, "no options, found depth"),
+        ],
+    )
+    def test_a_network_that_this_version_cannot_build_is_refused(self, tmp_path, change, match):
+        """Named, with what there is."""
+        write_model(tmp_path, manifest(network=SHAPE.model_copy(update=change)), [network().state_dict()])
+        with pytest.raises(WeightsMismatch, match=match):
+            load_model(tmp_path)
+
+    def test_the_multiple_is_the_architectures(self, folder):
+        """Two levels halve the volume once."""
+        assert load_model(folder).multiple == 2

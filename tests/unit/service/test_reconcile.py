@@ -175,7 +175,7 @@ class TestRestart:
         site.archive.delete("gone"), site.archive.delete("partial")
         site.restart()
         assert site.report.deleted == ("gone", "partial")
-        assert site.bench.ledger.claim("cpu") is None
+        assert site.bench.ledger.claims.claim("cpu") is None
         assert site.bench.ledger.inbox.incomplete() == []
 
     @pytest.mark.parametrize(("recent_days", "found"), [(7.0, ["recent"]), (1e6, ["old", "recent"]), (0.0, [])])

@@ -14,6 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from enhancement.network.architectures.base import Architecture
+from enhancement.network.manifest import NetworkShape
+
 Head = Literal["sigmoid", "residual", "gain", "logit"]
 SLOPE = 0.2
 #: The "gain" head adds at most this many times the measured difference of T1c and T1.
@@ -198,3 +201,18 @@ def initialise(network: ResidualUNet, *, mean_target: float = 0.5) -> None:
     if network.head == "gain":
         with torch.no_grad():
             network.last.bias.copy_(torch.tensor([-2.0, 0.0]))  # type: ignore[union-attr]
+
+
+def _build(shape: NetworkShape) -> ResidualUNet:
+    if shape.options:
+        raise ValueError(f"a residual U-Net has no options, found {', '.join(sorted(shape.options))}")
+    return ResidualUNet(
+        shape.in_channels, shape.channels, levels=shape.levels, convolutions=shape.convolutions, head=shape.head
+    )
+
+
+def _multiple(shape: NetworkShape) -> int:
+    return int(2 ** (shape.levels - 1))
+
+
+RESIDUAL_UNET = Architecture(build=_build, multiple=_multiple)

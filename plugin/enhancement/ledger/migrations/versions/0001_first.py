@@ -133,11 +133,51 @@ def _create_study_tables() -> None:
     )
 
 
+def _create_result_tables() -> None:
+    op.create_table(
+        "enhancement_followups",
+        sa.Column("job_id", sa.Integer, sa.ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("archive", sa.String(64), nullable=False),
+        sa.Column("instance", sa.String(128), nullable=False),
+        sa.Column("since", sa.Float(53), nullable=False),
+    )
+    op.create_table(
+        "enhancement_results",
+        sa.Column("archive", sa.String(64), primary_key=True),
+        sa.Column("archive_id", sa.String(64), primary_key=True),
+        sa.Column("job_id", sa.Integer, sa.ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("series_instance_uid", sa.String(64), nullable=False),
+    )
+
+
+def _create_deliveries() -> None:
+    op.create_table(
+        "enhancement_deliveries",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("archive", sa.String(64), nullable=False),
+        sa.Column("job_id", sa.Integer, sa.ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("destination", sa.String(64), nullable=False),
+        sa.Column("series", sa.JSON, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("not_before", sa.Float(53), nullable=False),
+        sa.Column("sending", sa.String(64), nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("updated_at", sa.Float(53), nullable=False),
+        sqlite_autoincrement=True,
+    )
+    columns = ["job_id", "destination"]
+    op.create_index("enhancement_deliveries_key", "enhancement_deliveries", columns, unique=True)
+    op.create_index("enhancement_deliveries_due", "enhancement_deliveries", ["archive", "state", "not_before"])
+
+
 def upgrade() -> None:
     """Create the tables."""
     _create_jobs()
     _create_attempts()
     _create_study_tables()
+    _create_result_tables()
+    _create_deliveries()
 
 
 def downgrade() -> None:
