@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from enhancement.network.architectures.half_resolution import HalfResolutionNet, initialise
-from enhancement.network.ensemble import has_bfloat16
+from enhancement.network.engines.torch import has_bfloat16
 from training.choosing import checkpoints
 from training.choosing.checkpoints import Checkpoint, Row
 from training.choosing.drawing import Cubes, Drawer

@@ -127,7 +127,7 @@ def atlas_places(shape_zyx: tuple[int, ...] | torch.Size, device: torch.device |
     return torch.stack(axes)[None]
 
 
-def initialise(network: HalfResolutionNet, *, disease: float = 0.01) -> None:
+def initialise(network: HalfResolutionNet, *, disease: float = 0.002) -> None:
     """Start a network so that it learns from the first steps on.
 
     He initialisation for LeakyReLU; the second half of each block is scaled down, steps up and down start with gain 1
