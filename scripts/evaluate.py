@@ -18,6 +18,7 @@ Folds = Annotated[int, typer.Option(help="folds of the ensemble to use", min=1, 
 Mirrorings = Annotated[int, typer.Option(help="mirrorings of each fold: 1, 2, 4 or 8")]
 Patients = Annotated[int, typer.Option(help="simulated patients", min=1)]
 Keep = Annotated[Path | None, typer.Option(help="folder to keep simulated patients in, 200 MB each")]
+Anatomies = Annotated[Path | None, typer.Option(help="folder of real heads' label maps; draws those kept for tests")]
 Steps = Annotated[int, typer.Option(help="training steps of each point")]
 Data = Annotated[Path | None, typer.Option(help="simulator cache to train from")]
 #: As many patients as the paper read.
@@ -43,12 +44,13 @@ def cohort(output: Output, model: Model = PRO, seeds: Annotated[str, typer.Optio
                callback=_seeds)] = TEST_SEEDS,
            folds: Folds = 5, mirrorings: Mirrorings = 8,
            figures: Annotated[int, typer.Option(help="sheets of the first N patients")] = 10, keep: Keep = None,
-           quick: Annotated[bool, typer.Option(help="read T1c and T1c-pro only")] = False) -> None:  # fmt: skip
+           quick: Annotated[bool, typer.Option(help="read T1c and T1c-pro only")] = False,
+           anatomies: Anatomies = None) -> None:  # fmt: skip
     """Tables 4 and 5 of Bone 2022 on simulated patients; goes on where it was stopped."""
     from evaluation.studies import cohort_study
 
     cohort_study(output, model, seeds=seeds, folds=folds, mirrorings=mirrorings,
-                 figures=figures, kept=keep, quick=quick, report=typer.echo)  # fmt: skip
+                 figures=figures, kept=keep, anatomies=anatomies, quick=quick, report=typer.echo)  # fmt: skip
 
 
 @app.command()
@@ -66,23 +68,25 @@ def real(folders: list[Path], output: Output, model: Model = PRO, brain: Model =
 @app.command()
 def realism(folders: list[Path], output: Output, brain: Model = BRAIN,
             spin_echo: Annotated[list[Path] | None, typer.Option(help="real case whose T1c is a spin echo")] = None,
-            patients: Patients = 40, seed: Annotated[int, typer.Option(help="of the first patient")] = 890_000
-            ) -> None:  # fmt: skip
+            patients: Patients = 40, seed: Annotated[int, typer.Option(help="of the first patient")] = 890_000,
+            anatomies: Anatomies = None) -> None:  # fmt: skip
     """What normally enhances, where and how strongly: real cases (gradient echoes first) beside simulated patients."""
+    from evaluation.cases import of_test_heads
     from evaluation.realism_study import realism_study
     from simulation.patient import PatientConfig
 
     realism_study(output, brain, folders, spin_echoes=spin_echo or [], seeds=range(seed, seed + patients),
-                  config=PatientConfig(doses=(1,)), report=typer.echo)  # fmt: skip
+                  config=of_test_heads(anatomies, PatientConfig(doses=(1,))), report=typer.echo)  # fmt: skip
 
 
 @app.command()
 def null(output: Output, model: Model = PRO, patients: Patients = 10, folds: Folds = 5,
-         mirrorings: Mirrorings = 8, keep: Keep = None) -> None:  # fmt: skip
+         mirrorings: Mirrorings = 8, keep: Keep = None, anatomies: Anatomies = None) -> None:  # fmt: skip
     """False enhancement where nothing may enhance."""
     from evaluation.studies import null_study
 
-    null_study(output, model, patients=patients, folds=folds, mirrorings=mirrorings, kept=keep, report=typer.echo)
+    null_study(output, model, patients=patients, folds=folds, mirrorings=mirrorings, kept=keep,
+               anatomies=anatomies, report=typer.echo)  # fmt: skip
 
 
 @app.command()
@@ -97,11 +101,13 @@ def ensemble(output: Output, model: Model = PRO, patients: Patients = 5) -> None
 def brain(output: Output, model: Model = BRAIN, heads: Annotated[int, typer.Option(help="simulated heads")] = 40,
           head: Annotated[list[Path] | None, typer.Option(help="real head: volume or DICOM folder")] = None,
           atlas: Annotated[bool, typer.Option(help="compare with atlas registration")] = True,
-          edges: Annotated[int, typer.Option(help="heads for what enhances at the edge")] = 0) -> None:  # fmt: skip
+          edges: Annotated[int, typer.Option(help="heads for what enhances at the edge")] = 0,
+          anatomies: Anatomies = None) -> None:  # fmt: skip
     """Dice and volumes of the built-in brain extractor, and what it cuts at the edge."""
     from evaluation.studies import brain_extractor_study
 
-    brain_extractor_study(output, model, head or [], heads=heads, atlas=atlas, edges=edges, report=typer.echo)
+    brain_extractor_study(output, model, head or [], heads=heads, atlas=atlas, edges=edges, anatomies=anatomies,
+                          report=typer.echo)  # fmt: skip
 
 
 @app.command()

@@ -34,6 +34,9 @@ def main(
     still: Annotated[bool, typer.Option("--still", help="The patient does not move between the series")] = False,
     coarse: Annotated[bool, typer.Option("--coarse", help="About 2 mm: a sixth of the data")] = False,
     slices: Annotated[int | None, typer.Option(min=2, help="Number of T1c slices")] = None,
+    anatomies: Annotated[
+        Path | None, typer.Option(help="Folder of real heads' label maps to draw the anatomy from, not the average")
+    ] = None,
     without: Annotated[list[str] | None, typer.Option(help="Leave a series out: T1, FLAIR, DWI or T1C")] = None,
 ) -> None:
     """Simulate one patient: 3D T1 and T1c, 3D FLAIR, 2D DWI (b = 0, 1000), whole head, own grids."""
@@ -54,6 +57,7 @@ def main(
         still=still,
         slices=slices,
         leave_out=tuple(role.upper() for role in without or ()),
+        anatomies=str(anatomies or ""),
     )
     with Progress(transient=True) as progress:
         task = progress.add_task("simulating", total=1.0)

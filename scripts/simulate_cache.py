@@ -22,14 +22,22 @@ def main(
     patients: Annotated[int, typer.Option(min=1, help="how many")] = 100,
     first_seed: Annotated[int, typer.Option(min=0, help="seed of the first; patients of other seeds are others")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="processes, about 1.5 GB each (patients only)")] = 1,
+    anatomies: Annotated[
+        Path | None, typer.Option(help="folder of real heads' label maps to draw anatomies from: those for training")
+    ] = None,
     heads: Annotated[bool, typer.Option("--heads", help="whole heads at 2 mm instead of patients")] = False,
 ) -> None:
     """Simulate patients into FOLDER and say how fast it went."""
     from simulation.cache import generate
     from simulation.head import write_heads
+    from simulation.patient import PatientConfig
 
     seeds = range(first_seed, first_seed + patients)
-    jobs = write_heads(folder, seeds) if heads else generate(folder, seeds, workers=workers)
+    if heads:
+        jobs = write_heads(folder, seeds, anatomies=anatomies)
+    else:
+        config = PatientConfig(anatomies=str(anatomies or ""))
+        jobs = generate(folder, seeds, workers=workers, config=config)
     start = time.monotonic()
     for _ in track(jobs, total=patients, description="heads" if heads else "patients"):
         pass

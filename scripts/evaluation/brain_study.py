@@ -38,7 +38,12 @@ def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 
 def run_heads(
-    folder: Path, *, heads: int, with_atlas: bool = True, report: Callable[[str], None] | None = None
+    folder: Path,
+    *,
+    heads: int,
+    with_atlas: bool = True,
+    anatomies: Path | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Dice on simulated heads, by contrast, for the extractor and for plain atlas registration.
 
@@ -50,11 +55,13 @@ def run_heads(
         Seeds `FIRST_HEAD_SEED` on; the contrast is drawn with the seed.
     with_atlas : bool
         Also register the atlas to the head and carry its brain mask over.
+    anatomies : Path, optional
+        Folder of real heads; those kept for tests are drawn.
     """
     extractor = BuiltInExtractor(load_brain_network(folder))
     found: dict[str, dict[str, list[float]]] = {}
     for seed in range(FIRST_HEAD_SEED, FIRST_HEAD_SEED + heads):
-        head = simulate_head(seed)
+        head = simulate_head(seed, anatomies=anatomies, purpose="test")
         image = sitk.GetImageFromArray(np.asarray(head.image, dtype=np.float32))
         image.SetSpacing((2.0, 2.0, 2.0))
         image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # the atlas' axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,12 @@ class Case:
     def reference(self, dose_factor: float) -> Volume | None:
         """Noise-free T1c at a multiple of the dose; None where nobody knows it."""
         return self.targets.get(float(dose_factor))
+
+
+def of_test_heads(anatomies: Path | None, config: PatientConfig | None = None) -> PatientConfig:
+    """A cohort whose anatomies are the heads kept for tests; that of the ICBM average without a folder."""
+    config = config or PatientConfig()
+    return config if anatomies is None else replace(config, anatomies=str(anatomies), heads="test")
 
 
 def simulated_case(seed: int, *, config: PatientConfig | None = None, folder: Path | None = None) -> Case:

@@ -100,6 +100,7 @@ def run_cohort(
     look: Callable[[Case, Enhanced], None] | None = None,
     report: Report | None = None,
     quick: bool = False,
+    **of_the_cases: Any,
 ) -> list[dict[str, Any]]:
     """Evaluate simulated patients one after another.
 
@@ -118,9 +119,11 @@ def run_cohort(
         Told what was done.
     quick : bool
         Read T1c and T1c-pro only.
+    of_the_cases
+        What `make` decides beside the seed, for the records' identity.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made_with = identity(enhancer, quick=quick)
+    made_with = identity(enhancer, quick=quick, **of_the_cases)
     records = []
     for seed in seeds:
         path = folder / f"{seed}.json"

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from evaluation import significance
-from evaluation.cases import FIRST_TEST_SEED, Case, from_patient, stored_patient
+from evaluation.cases import FIRST_TEST_SEED, Case, from_patient, of_test_heads, stored_patient
 from evaluation.cohort import identity, read_record, write_json
 from evaluation.enhancing import Enhancer
 from evaluation.reader import ReaderSettings, read_lesions
@@ -105,9 +105,11 @@ def run_nulls(
     mirrorings: int,
     cohorts: Sequence[NullCohort] = COHORTS,
     kept: Path | None = None,
+    anatomies: Path | None = None,
     report: Callable[[str], None] | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Evaluate every null cohort; records are kept as in `cohort.run_cohort`."""
+    cohorts = [replace(cohort, config=of_test_heads(anatomies, cohort.config)) for cohort in cohorts]
     results: dict[str, list[dict[str, Any]]] = {}
     enhancer = Enhancer(model, folds=folds, mirrorings=mirrorings)
     for seed_offset in range(patients):

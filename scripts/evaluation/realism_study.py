@@ -126,7 +126,7 @@ def realism_study(
 def _write(output: Path, real: Sequence[Row], simulated: Sequence[Row]) -> dict[str, Any]:
     sets: dict[str, tuple[Group, ...]] = {"all": GROUPS, **{group: (group,) for group in GROUPS}}
     found = {name: realism.verdicts(real, simulated, groups) for name, groups in sets.items()}
-    result = {
+    result: dict[str, Any] = {
         "cells": list(realism.CELLS),
         "blind": realism.BLIND,
         "real": [_plain(row) for row in real],

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from evaluation import ablation, brain_study, edge_study, ensemble_study, nulls, real, sheets, tables
 from evaluation.ablation import Study
-from evaluation.cases import Case, simulated_case
+from evaluation.cases import Case, of_test_heads, simulated_case
 from evaluation.cohort import MEASURES_VERSION, evaluate_case, readings, run_cohort, seeds_of, write_json
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.reader import ReaderSettings
@@ -44,6 +44,7 @@ def cohort_study(
     mirrorings: int,
     figures: int,
     kept: Path | None = None,
+    anatomies: Path | None = None,
     quick: bool = False,
     report: Report,
 ) -> None:
@@ -57,7 +58,8 @@ def cohort_study(
 
     records = run_cohort(
         enhancer, output / "cases", seeds=chosen, look=look, report=report, quick=quick,
-        make=partial(simulated_case, folder=kept),
+        make=partial(simulated_case, config=of_test_heads(anatomies), folder=kept),
+        **({} if anatomies is None else {"anatomies": "heads kept for tests"}),
     )  # fmt: skip
     result = tables.summary(records) | {
         "model": enhancer.model.manifest.name,
@@ -72,7 +74,7 @@ def cohort_study(
     write_report(
         output,
         f"{enhancer.model.manifest.name} on {len(records)} simulated patients",
-        f"Seeds {seeds}, which no training draws. {enhancer.ensemble.predictions} "
+        f"Seeds {seeds}, which no training draws. {_who(anatomies)} {enhancer.ensemble.predictions} "
         f"predictions. Model digest {enhancer.model.digest[:12]}. Reference of fidelity: the noise-free T1c at "
         f"{enhancer.dose_factor:g} times the dose. {_METHOD}",
         ("Contrast, texture, fidelity: mean ± SD", tables.contrast_table(result)),
@@ -80,6 +82,11 @@ def cohort_study(
         ("Detection by the same automatic reader", tables.detection_table(result)),
         ("Free response", f"![FROC](froc.png)\n\nSensitivity at the T1c's false detections per case: {equal}."),
     )
+
+
+def _who(anatomies: Path | None) -> str:
+    """One sentence for a report; no path of this machine."""
+    return f"Anatomies: {'the ICBM average' if anatomies is None else 'real heads that no training may draw'}."
 
 
 def real_study(
@@ -154,14 +161,16 @@ def real_detection(records: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str,
 
 
 def null_study(
-    output: Path, model: Path, *, patients: int, folds: int, mirrorings: int, kept: Path | None, report: Report
-) -> None:
+    output: Path, model: Path, *, patients: int, folds: int, mirrorings: int, kept: Path | None,
+    anatomies: Path | None = None, report: Report,
+) -> None:  # fmt: skip
     """What must not be enhanced."""
     results = nulls.run_nulls(output / "cases", model, patients=patients, folds=folds, mirrorings=mirrorings,
-                              kept=kept, report=report)  # fmt: skip
+                              kept=kept, anatomies=anatomies, report=report)  # fmt: skip
     summary = nulls.null_summary(results)
     write_json(output / "null.json", summary)
-    write_report(output, "Null cases", str(nulls.__doc__), ("False enhancement", nulls.null_table(summary)))
+    method = f"{nulls.__doc__}\n{_who(anatomies)}"
+    write_report(output, "Null cases", method, ("False enhancement", nulls.null_table(summary)))
 
 
 def ensemble_size_study(output: Path, model: Path, *, patients: int, report: Report) -> None:
@@ -180,10 +189,13 @@ def ensemble_size_study(output: Path, model: Path, *, patients: int, report: Rep
 
 
 def brain_extractor_study(
-    output: Path, model: Path, real_heads: Sequence[Path], *, heads: int, atlas: bool, edges: int, report: Report
-) -> None:
+    output: Path, model: Path, real_heads: Sequence[Path], *, heads: int, atlas: bool, edges: int,
+    anatomies: Path | None = None, report: Report,
+) -> None:  # fmt: skip
     """The built-in brain extractor. A mask beside a real head, named like it with _brain_mask, is compared with."""
-    found = brain_study.run_heads(model, heads=heads, with_atlas=atlas, report=report) if heads else {}
+    found = {}
+    if heads:
+        found = brain_study.run_heads(model, heads=heads, with_atlas=atlas, anatomies=anatomies, report=report)
     loaded = []
     for path in real_heads:
         stem = path.name.split(".")[0]
@@ -194,7 +206,8 @@ def brain_extractor_study(
     near = edge_study.run_edges(model, heads=edges, report=report) if edges else []
     write_json(output / "brain.json", {"simulated": found, "real": volumes, "edges": near})
     picture = "![outlines](real_heads.png)" if loaded else "No real heads were given."
-    write_report(output, "Brain extractor", "Simulated heads of seeds that no training draws, and real heads.",
+    method = f"Simulated heads of seeds that no training draws, and real heads. {_who(anatomies)}"
+    write_report(output, "Brain extractor", method,
                  ("Dice and volumes", brain_study.brain_table(found, volumes)),
                  ("What enhances at the edge", edge_study.edge_table(near)), ("Outlines", picture))  # fmt: skip
 

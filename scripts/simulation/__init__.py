@@ -2,7 +2,7 @@
 
 - `physics`, `protocols`, `tissues`: signal equations and what is drawn for them.
 - `anatomy`, `deformation`, `fields`: a healthy brain of its own for every seed.
-- `vessels`, `normal_structures`: what enhances in everybody.
+- `vasculature`, `normal_structures`: what enhances in everybody.
 - `lesion_shapes`, `lesions`, `meninges`: what enhances in some, and what only looks like it.
 - `layers`: all of it as compartments, rendered by mixing signals.
 - `corruption`: what scanner and preprocessing do to it.

@@ -161,6 +161,13 @@ class Deformation:
             result.append(affine + fine[row] + np.float32(t + self._centre[row]))
         return result
 
+    def to_atlas(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Where patient points (n, 3; z, y, x voxels) lie in the atlas."""
+        centred = np.asarray(points, float) - self._centre
+        where = ((np.asarray(points, float) + 0.5) / COARSE_MM - 0.5).T
+        moved = np.stack([ndimage.map_coordinates(c, where, order=1, mode="nearest") for c in self._displacement])
+        return np.asarray((self._draw.matrix @ centred.T).T + moved.T + self._draw.shift + self._centre)
+
     def to_patient(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Where atlas points (n, 3; z, y, x voxels) lie in the patient: fixed-point inversion."""
         target = np.asarray(points, float) - self._centre - self._draw.shift

@@ -18,6 +18,10 @@ from simulation.anatomy import SHAPE, load_atlas
 from simulation.corruption import apply_operators, axis_operator
 from simulation.deformation import Deformation, draw_deformation
 from simulation.fields import Volume, bias_field, smooth_noise, stream
+from simulation.frames import HEAD_SHAPE, window
+from simulation.head_labels import Labels
+from simulation.head_tissues import BLOOD, outer_of_labels
+from simulation.label_maps import HeadChoice, Purpose, draw_head_choice, load_head
 from simulation.outer_head import (
     Coordinates,
     Outer,
@@ -88,6 +92,25 @@ def _canonical() -> tuple[Volume, Volume, Volume, Volume, Coordinates]:
     return halve(atlas.wm), halve(atlas.gm), distance, hull, coordinates(_ORIGIN_MNI, _CANONICAL, 2.0)
 
 
+def _halve(volume: Volume) -> Volume:
+    """2 mm voxels, each the mean of eight."""
+    z, y, x = (n // 2 for n in volume.shape)
+    return np.asarray(volume.reshape(z, 2, y, 2, x, 2).mean((1, 3, 5)), np.float32)
+
+
+@lru_cache(maxsize=4)
+def _real(choice: HeadChoice) -> tuple[Volume, Volume, Volume, Volume, Labels]:
+    """Fractions (wm, gm) at 2 mm of a real head, distance from its brain, from its dura, and its labels."""
+    maps = load_head(choice)
+    wm, gm, distance, cavity = (
+        np.full(HEAD_SHAPE, value, np.float32) for value in (0.0, 0.0, maps.distance.max(), maps.cavity.max())
+    )
+    for volume, part in ((wm, maps.wm), (gm, maps.gm), (distance, maps.distance), (cavity, maps.cavity)):
+        volume[window()] = part
+    labels = np.ascontiguousarray(maps.labels[::2, ::2, ::2])
+    return _halve(wm), _halve(gm), _halve(distance), _halve(cavity), labels
+
+
 #: What a head can look like, and how often where nobody chooses.
 CONTRASTS = {"random": 0.26, "t1": 0.18, "t1c": 0.18, "flair": 0.12, "t2": 0.12, "b0": 0.14}
 
@@ -155,19 +178,26 @@ def _brain_codes(rng: np.random.Generator, wm: Volume, gm: Volume) -> NDArray[np
     return np.asarray(np.where(csf > np.maximum(wm, gm), _CSF, codes), np.uint8)
 
 
-def simulate_head(seed: int, contrast: str | None = None) -> SimulatedHead:
-    """Simulate one head, of the seed's contrast or of this one of `CONTRASTS`; the same seed gives the same bytes.
+def simulate_head(
+    seed: int, contrast: str | None = None, *, anatomies: Path | None = None, purpose: Purpose = "training"
+) -> SimulatedHead:
+    """Simulate one head; the same seed gives the same bytes. About half a second.
 
-    About half a second.
+    Parameters
+    ----------
+    contrast
+        One of `CONTRASTS` instead of the seed's own.
+    anatomies
+        Folder of real heads; without it the head is drawn around the ICBM average.
+    purpose
+        Which of them may be drawn.
     """
     rng = stream(seed, "head-2mm")
-    wm, gm, distance, hull, at = _canonical()
-    codes = build_outer(draw_head(rng), at, distance, hull)
-    brain = distance < 0
-    inner = _brain_codes(rng, wm, gm)
-    codes[brain] = inner[brain]
-    sinus = (hull > -1) & (hull < rng.uniform(2, 7)) & (np.abs(at.x) < rng.uniform(2, 5))
-    codes[sinus & ~brain & ((at.z > 30) | (at.y < -85))] = _SINUS
+    if anatomies is None:
+        codes, distance = _drawn_codes(rng)
+    else:
+        codes, distance = _real_codes(rng, draw_head_choice(stream(seed, "real head"), anatomies, purpose))
+    at, brain = _canonical()[4], distance < 0
     _pathology(rng, at, distance, codes)
     contrast, values = draw_contrast(rng, contrast)
     texture = 1 + np.float32(rng.uniform(0, 0.12)) * smooth_noise(rng, at.shape, float(rng.uniform(2, 10)))
@@ -176,6 +206,30 @@ def simulate_head(seed: int, contrast: str | None = None) -> SimulatedHead:
     truth = mask >= 0.5
     acquired, view = _acquire(rng, warped, truth)
     return SimulatedHead(acquired, truth & view, contrast)
+
+
+def _drawn_codes(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Volume]:
+    """Classes of a head around the ICBM average, and the distance from its brain."""
+    wm, gm, distance, hull, at = _canonical()
+    codes = build_outer(draw_head(rng), at, distance, hull)
+    brain = distance < 0
+    inner = _brain_codes(rng, wm, gm)
+    codes[brain] = inner[brain]
+    sinus = (hull > -1) & (hull < rng.uniform(2, 7)) & (np.abs(at.x) < rng.uniform(2, 5))
+    codes[sinus & ~brain & ((at.z > 30) | (at.y < -85))] = _SINUS
+    return codes, distance
+
+
+def _real_codes(rng: np.random.Generator, choice: HeadChoice) -> tuple[NDArray[np.uint8], Volume]:
+    """Classes of a real head, and the distance from its brain. Its vessels are blood inside the brain, too."""
+    wm, gm, distance, cavity, labels = _real(choice)
+    draw = draw_head(rng)
+    codes = outer_of_labels(draw, labels, cavity, 2.0, dura_mm=draw.dura_mm)
+    vessel, parenchyma = codes == BLOOD, codes == Outer.INSIDE
+    inner = _brain_codes(rng, wm, gm)
+    codes[parenchyma | (distance < 0)] = inner[parenchyma | (distance < 0)]
+    codes[vessel] = _SINUS
+    return codes, distance
 
 
 def _pose(rng: np.random.Generator, image: Volume, mask: Volume) -> tuple[Volume, Volume]:
@@ -227,13 +281,13 @@ def _field_of_view(rng: np.random.Generator, brain: NDArray[np.bool_]) -> NDArra
     return view
 
 
-def write_heads(folder: Path, seeds: range) -> Iterator[tuple[int, Path]]:
+def write_heads(folder: Path, seeds: range, anatomies: Path | None = None) -> Iterator[tuple[int, Path]]:
     """Write heads as ``NNNNNN.npy``, (2, z, y, x) uint8: image (0 to its 99.8th percentile as 0..255) and mask."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         path = folder / f"{seed:06d}.npy"
         if not path.exists():
-            head = simulate_head(seed)
+            head = simulate_head(seed, anatomies=anatomies)
             top = max(float(np.percentile(head.image, 99.8)), 1e-6)
             image = np.clip(head.image * (255 / top) + 0.5, 0, 255).astype(np.uint8)
             part = path.with_suffix(".part.npy")

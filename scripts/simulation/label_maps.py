@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from enhancement.errors import InputError
 from simulation.head_alignment import affine_to_head
@@ -114,7 +115,8 @@ def load_head(choice: HeadChoice) -> HeadMaps:
     digest = hashlib.sha256(choice.path.read_bytes()).hexdigest()[:24]
     kept = cache_folder() / f"{digest}-{_FORMAT}.npz"
     if not kept.exists():
-        _write(kept, _make(choice.path))
+        labels = read_labels(choice.path)
+        _write(kept, derive(labels, _alignment(labels, cache_folder() / f"{digest}-affine.txt")))
     return _read(kept)
 
 
@@ -129,11 +131,18 @@ def read_labels(path: Path) -> Labels:
     return labels
 
 
-def _make(path: Path) -> HeadMaps:
-    from simulation.anatomy import load_atlas
+def _alignment(labels: Labels, kept: Path) -> NDArray[np.float64]:
+    """MNI coordinates to voxels of the label map, from the cache where it is there."""
+    if not kept.exists():
+        from simulation.anatomy import load_atlas
 
-    labels, atlas = read_labels(path), load_atlas()
-    return derive(labels, affine_to_head(labels, atlas.wm, atlas.gm, atlas.distance < 0))
+        atlas = load_atlas()
+        matrix = affine_to_head(labels, atlas.wm, atlas.gm, atlas.distance < 0)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_name(f"{kept.stem}.{os.getpid()}.part")
+        np.savetxt(part, matrix, fmt="%.4f")
+        part.replace(kept)
+    return np.loadtxt(kept)
 
 
 def _write(path: Path, maps: HeadMaps) -> None:

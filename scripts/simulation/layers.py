@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from simulation.anatomy import Anatomy
 from simulation.fields import Volume
-from simulation.physics import Agent, Sequence, Tissue, signal
+from simulation.physics import Agent, Flow, Sequence, Tissue, signal
 
 
 class Label(IntEnum):
-    """Codes of the truth map; the dura has none: it belongs to what lies around the brain."""
+    """Codes of the truth map; the dura of the convexity has none: it belongs to what lies around the brain."""
 
     NONE = 0
     NECROSIS = 1
@@ -31,6 +31,13 @@ class Label(IntEnum):
     PLEXUS = 8
     WM_DISEASE = 9
     CAVITY = 10
+    DURA = 11
+    GLAND = 12
+
+
+#: What takes up agent in everybody. A voxel is called so from a smaller share on than a lesion: vessels are thin.
+NORMAL_ENHANCEMENT = (Label.VESSEL, Label.PLEXUS, Label.DURA, Label.GLAND)
+_NORMAL_SHARE, _LESION_SHARE = 0.25, 0.4
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class Layer:
     concentration_mm : (n,) mM
         In the compartment, at the full dose.
     label
+    flow
+        Of blood that moves.
     """
 
     name: str
@@ -57,6 +66,7 @@ class Layer:
     alpha: NDArray[np.float32]
     concentration_mm: NDArray[np.float32]
     label: Label = Label.NONE
+    flow: Flow | None = None
 
 
 def make_layer(
@@ -145,9 +155,8 @@ def render(
     flat = total.reshape(-1)
     for layer in model.layers:
         local_b1 = 1.0 if b1 is None or sequence.kind not in ("spgr", "mprage") else b1.reshape(-1)[layer.index]
-        value = signal(
-            sequence, layer.tissue, agent=model.agent, concentration_mm=dose * layer.concentration_mm, b1=local_b1
-        )
+        level = dose * layer.concentration_mm
+        value = signal(sequence, layer.tissue, agent=model.agent, concentration_mm=level, b1=local_b1, flow=layer.flow)
         under = flat[layer.index]
         flat[layer.index] = under + layer.alpha * (value.astype(np.float32) - under)
     return total
@@ -179,9 +188,10 @@ def _composite(model: Model, base: Volume, values: list) -> Volume:  # type: ign
 
 
 def label_map(model: Model) -> NDArray[np.uint8]:
-    """The dominant labelled layer of each voxel (alpha of 0.4 and more, later layers on top)."""
+    """The dominant labelled layer of each voxel, later ones on top: lesions from an alpha of 0.4 on, normal ones 0.25."""
     labels = np.zeros(model.anatomy.wm.size, np.uint8)
     for layer in model.layers:
         if layer.label != Label.NONE:
-            labels[layer.index[layer.alpha >= 0.4]] = int(layer.label)
+            least = _NORMAL_SHARE if layer.label in NORMAL_ENHANCEMENT else _LESION_SHARE
+            labels[layer.index[layer.alpha >= least]] = int(layer.label)
     return labels.reshape(model.anatomy.wm.shape)

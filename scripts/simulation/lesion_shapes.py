@@ -36,6 +36,8 @@ class LesionDraw:
         Row of `simulation.tissues.CENTRES`.
     factors
         On its T1, T2, proton density and ADC.
+    site
+        What it grows against (`simulation.places`), or "".
     """
 
     kind: str
@@ -48,6 +50,7 @@ class LesionDraw:
     tissue: str
     factors: tuple[float, float, float, float]
     seed: int
+    site: str = ""
 
     @property
     def diameter_mm(self) -> float:
@@ -65,13 +68,18 @@ class LesionDraw:
         return self.concentration_mm > 0
 
 
-def blob(draw: LesionDraw, shape: Shape, margin_mm: float) -> tuple[Box, Volume]:
-    """The box around a lesion and its normalised radius rho (1 on the outline) in it."""
-    rng = np.random.default_rng(draw.seed)
+def lesion_box(draw: LesionDraw, shape: Shape, margin_mm: float) -> Box:
+    """The part of the grid that holds a lesion and a margin around it."""
     reach = [r * (1 + 1.5 * draw.irregular) + margin_mm + 2 for r in draw.radii_mm]
     low = [max(0, int(np.floor(c - r))) for c, r in zip(draw.centre, reach, strict=True)]
     high = [min(n, int(np.ceil(c + r)) + 1) for c, r, n in zip(draw.centre, reach, shape, strict=True)]
-    box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
+    return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+
+
+def blob(draw: LesionDraw, shape: Shape, margin_mm: float) -> tuple[Box, Volume]:
+    """The box around a lesion and its normalised radius rho (1 on the outline) in it."""
+    rng = np.random.default_rng(draw.seed)
+    box = lesion_box(draw, shape, margin_mm)
     axes = [
         (np.arange(s.start, s.stop, dtype=np.float32) - np.float32(c)) / np.float32(r)
         for s, c, r in zip(box, draw.centre, draw.radii_mm, strict=True)

@@ -1,42 +1,60 @@
 """Lesions: metastases, gliomas, dural masses, and the many things that look like them and must not enhance.
 
-Kinds that enhance: ``metastasis``, ``glioma``, ``meningioma``, ``leptomeningeal``, ``postoperative``.
+Kinds that enhance: ``metastasis``, ``miliary`` (metastases of 2 to 5 mm in number), ``glioma``, ``lymphoma`` (large,
+even), ``meningioma``, ``leptomeningeal``, ``postoperative``.
 Kinds that do not: ``nonenhancing`` (low-grade tumour, cyst, scar, infarct), ``bright`` (blood, melanin,
-protein, fat: bright on T1 without agent), ``laminar`` (bright cortex), ``wmdisease``, ``cavity``.
+protein, fat: bright on T1 without agent), ``laminar`` (bright cortex), ``wmdisease``, ``cavity``, ``bloodrim`` (a
+cavity with a rim of blood).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
 
 from simulation.anatomy import SHAPE, Anatomy
 from simulation.fields import Shape, smooth_noise
+from simulation.gliomas import ring_mass, solid_mass
 from simulation.layers import Label, Layer, make_layer
 from simulation.lesion_shapes import LesionDraw, blob, coverage, inside_brain, oedema_layer
 from simulation.meninges import dural_mass, leptomeningeal_sheet, resection_cavity
+from simulation.places import beside, draw_site, place
 from simulation.tissues import draw_factors, tissue
 
-ENHANCING_KINDS = ("metastasis", "glioma", "meningioma", "leptomeningeal", "postoperative")
-MIMIC_KINDS = ("nonenhancing", "bright", "laminar", "wmdisease", "cavity")
+ENHANCING_KINDS = ("metastasis", "miliary", "glioma", "lymphoma", "meningioma", "leptomeningeal", "postoperative")
+MIMIC_KINDS = ("nonenhancing", "bright", "laminar", "wmdisease", "cavity", "bloodrim")
 
+FAINT_SHARE = 0.2
+_FAINT_MM = (0.035, 0.1)
 _DIAMETERS_MM: dict[str, tuple[float, float]] = {
-    "glioma": (10, 50), "meningioma": (4, 40), "leptomeningeal": (15, 60), "postoperative": (12, 45),
-    "nonenhancing": (3, 45), "bright": (2, 25), "laminar": (10, 30), "wmdisease": (2, 14), "cavity": (12, 45),
+    "miliary": (2, 5), "glioma": (10, 60), "lymphoma": (10, 45), "meningioma": (4, 40), "leptomeningeal": (15, 60),
+    "postoperative": (12, 45), "nonenhancing": (3, 45), "bright": (2, 25), "laminar": (10, 30), "wmdisease": (2, 14),
+    "cavity": (12, 45), "bloodrim": (10, 45),
 }  # fmt: skip
-_TISSUES = {"metastasis": "metastasis", "glioma": "rim", "meningioma": "meningioma", "bright": "bright",
-            "laminar": "bright", "wmdisease": "wmdisease", "cavity": "cavity"}  # fmt: skip
+_TISSUES = {
+    "metastasis": "metastasis", "miliary": "metastasis", "glioma": "rim", "lymphoma": "metastasis",
+    "meningioma": "meningioma", "bright": "bright", "laminar": "bright", "wmdisease": "wmdisease", "cavity": "cavity",
+    "bloodrim": "cavity",
+}  # fmt: skip
 
 
-def draw_diameter(rng: np.random.Generator) -> float:
-    """Diameter of a metastasis in mm: log-normal with median 5, from 1.5 to 40 (half under 5 mm)."""
+def draw_diameter(rng: np.random.Generator, kind: str = "metastasis") -> float:
+    """Diameter in mm; of a metastasis log-normal with median 5, from 1.5 to 40 (half under 5 mm), else log-uniform."""
+    if kind != "metastasis":
+        return float(np.exp(rng.uniform(*np.log(_DIAMETERS_MM[kind]))))
     return float(np.clip(np.exp(rng.normal(np.log(5.0), 0.75)), 1.5, 40.0))
 
 
 def draw_concentration(rng: np.random.Generator, level: float = 1.0) -> float:
-    """Peak concentration at the full dose, mM: log-normal, median 0.2, sigma 0.6, within 0.02 to 1.2."""
+    """Peak concentration at the full dose, mM: log-normal, median 0.2, sigma 0.6, within 0.02 to 1.2.
+
+    One in five is faint: 0.035 to 0.1 mM add 0.15 to 0.4 of the brain's median in gradient and spin echoes.
+    """
+    if rng.random() < FAINT_SHARE:
+        return float(np.exp(rng.uniform(*np.log(_FAINT_MM))))
     return float(np.clip(0.2 * level * np.exp(rng.normal(0, 0.6)), 0.02, 1.2))
 
 
@@ -55,6 +73,8 @@ def _tissue_of(rng: np.random.Generator, kind: str) -> tuple[str, tuple[float, f
         return _TISSUES[kind], (t1, t2 * float(np.exp(rng.normal(0, 0.6))), pd, adc)
     if kind == "metastasis" and rng.random() < 0.125:
         t1 *= float(rng.uniform(0.4, 0.75))
+    if kind == "lymphoma":
+        t2, adc = t2 * 0.85, adc * 0.65
     return _TISSUES.get(kind, "rim"), (t1, t2, pd, adc)
 
 
@@ -67,15 +87,15 @@ def draw_lesion(
     level: float = 1.0,
 ) -> LesionDraw:
     """Draw one lesion of a kind at a place; ``level`` scales its concentration."""
-    if diameter_mm is None and kind != "metastasis":
-        diameter_mm = float(np.exp(rng.uniform(*np.log(_DIAMETERS_MM[kind]))))
-    diameter = diameter_mm or draw_diameter(rng)
+    diameter = diameter_mm or draw_diameter(rng, kind)
     aspect = np.exp(rng.normal(0, 0.12 if diameter < 5 else 0.2, 3))
     radii = diameter / 2 * aspect / aspect.max()
-    ring = {"metastasis": 0.55 if diameter > 8 else 0.05, "glioma": 0.85}.get(kind, 0.0)
-    swelling = {"metastasis": 0.6 if diameter > 6 else 0.1, "glioma": 1.0, "meningioma": 0.4}.get(kind, 0.0)
+    ring = {"metastasis": 0.55 if diameter > 8 else 0.05, "glioma": 0.65}.get(kind, 0.0)
+    swelling = {"metastasis": 0.6 if diameter > 6 else 0.1, "glioma": 0.95, "lymphoma": 0.95, "meningioma": 0.4}.get(
+        kind, 0.0
+    )
     name, factors = _nonenhancing_tissue(rng) if kind == "nonenhancing" else _tissue_of(rng, kind)
-    strong = level * {"meningioma": 1.5, "leptomeningeal": 1.2, "postoperative": 0.6}.get(kind, 1.0)
+    strong = level * {"meningioma": 1.5, "lymphoma": 1.2, "leptomeningeal": 1.2, "postoperative": 0.6}.get(kind, 1.0)
     return LesionDraw(
         kind=kind,
         centre=centre,
@@ -90,25 +110,28 @@ def draw_lesion(
     )
 
 
-def place(rng: np.random.Generator, anatomy: Anatomy, kind: str) -> tuple[float, float, float]:
-    """A random centre where such a lesion grows: metastases at the grey-white border, dural masses on the dura."""
-    for _ in range(600):
-        z, y, x = (int(rng.integers(n)) for n in SHAPE)
-        d, wm, gm = anatomy.distance[z, y, x], anatomy.wm[z, y, x], anatomy.gm[z, y, x]
-        fits = {
-            "metastasis": d < -2 and wm + gm > 0.6 and (0.1 < wm < 0.9 or rng.random() < 0.12),
-            "glioma": d < -8 and wm > 0.5,
-            "meningioma": -5 < d < 0 or anatomy.dura[z, y, x] > 0.6 > d,
-            "leptomeningeal": -10 < d < -1,
-            "laminar": -6 < d < -2 and gm > 0.5,
-            "wmdisease": d < -8 and wm > 0.8,
-            "cavity": -18 < d < -4,
-            "postoperative": -18 < d < -4,
-        }.get(kind, d < -2 and wm + gm > 0.5)
-        if fits:
-            centre = np.array([z, y, x]) + rng.uniform(-0.5, 0.5, 3)
-            return float(centre[0]), float(centre[1]), float(centre[2])
-    return 80.0, 96.0, 60.0
+def draw_enhancing(
+    rng: np.random.Generator, anatomy: Anatomy, kinds: Sequence[tuple[str, float]], normal: Sequence[Layer] = ()
+) -> list[LesionDraw]:
+    """The enhancing lesions of one patient, all of one kind; some metastases touch what is in ``normal``.
+
+    What is drawn does not depend on ``normal``, but for the centres of those that touch it.
+    """
+    names, weights = zip(*kinds, strict=True)
+    kind = str(rng.choice(names, p=np.array(weights) / sum(weights)))
+    level = float(np.exp(rng.normal(0, 0.2)))
+    if kind == "miliary":
+        count = int(rng.integers(5, 31))
+    else:
+        count = min(int(rng.geometric(0.13)), 25) if kind == "metastasis" else 1 + int(rng.random() < 0.15)
+    result = []
+    for _ in range(count):
+        site, diameter = draw_site(rng, kind), draw_diameter(rng, kind)
+        spot = np.random.default_rng(rng.integers(2**31))
+        centre = beside(spot, anatomy, site, diameter / 2, normal) if site not in ("", "border") else None
+        lesion = draw_lesion(rng, kind, centre or place(spot, anatomy, kind), diameter_mm=diameter, level=level)
+        result.append(replace(lesion, site=site if centre else ""))
+    return result
 
 
 def build_lesion(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> list[Layer]:
@@ -116,31 +139,20 @@ def build_lesion(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> list[Lay
     return _BUILDERS[draw.kind](draw, anatomy, field_t)
 
 
-def _mass(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> list[Layer]:
-    """A solid, ring or glioma-like mass with optional necrosis and oedema."""
+def _metastasis(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> list[Layer]:
+    """A solid ball, or a ring around necrosis, with or without oedema."""
+    if draw.rim < 1:
+        return ring_mass(draw, anatomy, field_t)
     rng = np.random.default_rng(draw.seed + 2)
     shape = anatomy.wm.shape
     box, rho = blob(draw, shape, draw.oedema_mm + 1)
-    radius = draw.radius_mm
     local: Shape = (rho.shape[0], rho.shape[1], rho.shape[2])
     layers = [oedema_layer(draw, anatomy, field_t, box, rho)] if draw.oedema_mm > 1 else []
-    alpha = coverage(rho, radius) * inside_brain(anatomy, box)
-    texture = np.clip(1 + np.float32(rng.uniform(0, 0.45)) * smooth_noise(rng, local, max(radius / 2, 2)), 0.15, 2)
-    concentration = np.float32(draw.concentration_mm) * texture
-    if draw.kind == "glioma":
-        gaps = smooth_noise(rng, local, max(radius * 0.6, 4)) + 0.6 * smooth_noise(rng, local, 3.5)
-        concentration = concentration * np.clip(0.4 + 0.8 * gaps + rng.uniform(0, 0.8), 0.0, 1.4)
+    alpha = coverage(rho, draw.radius_mm) * inside_brain(anatomy, box)
+    unrest = np.float32(rng.uniform(0, 0.45)) * smooth_noise(rng, local, max(draw.radius_mm / 2, 2))
+    concentration = np.float32(draw.concentration_mm) * np.clip(1 + unrest, 0.15, 2)
     kind = tissue(draw.tissue, field_t, draw.factors)
-    layers.append(make_layer(draw.kind, kind, alpha, concentration, Label.ENHANCING, box=box, shape=shape))
-    if draw.rim < 1 and radius * (1 - draw.rim) > 1:
-        ragged = 1 + np.float32(0.2) * smooth_noise(rng, local, max(radius / 2, 2))
-        if draw.kind == "glioma":
-            ragged += np.float32(0.15) * smooth_noise(rng, local, 4)
-        dead = coverage(rho / np.float32(1 - draw.rim) * ragged, radius * (1 - draw.rim)) * inside_brain(anatomy, box)
-        leak = np.float32(draw.concentration_mm * rng.uniform(0, 0.12))
-        core = tissue("necrosis", field_t, draw_factors(rng))
-        layers.append(make_layer("necrosis", core, dead, leak, Label.NECROSIS, box=box, shape=shape))
-    return layers
+    return [*layers, make_layer(draw.kind, kind, alpha, concentration, Label.ENHANCING, box=box, shape=shape)]
 
 
 def _plain(label: Label, edge_mm: float = 1.5) -> Callable[[LesionDraw, Anatomy, float], list[Layer]]:
@@ -154,6 +166,8 @@ def _plain(label: Label, edge_mm: float = 1.5) -> Callable[[LesionDraw, Anatomy,
         alpha *= np.clip(1 + np.float32(rng.uniform(0, 0.5)) * smooth_noise(rng, local, 4), 0.2, 1)
         if draw.kind == "laminar":
             alpha *= anatomy.gm[box]
+        if draw.kind == "bright" and draw.radius_mm > 3 and rng.random() < 0.35:
+            alpha *= 1 - coverage(rho * np.float32(rng.uniform(1.3, 2)), draw.radius_mm)  # old blood has a bright rim
         kind = tissue(draw.tissue, field_t, draw.factors)
         return [make_layer(draw.kind, kind, alpha, 0.0, label, box=box, shape=anatomy.wm.shape)]
 
@@ -161,12 +175,15 @@ def _plain(label: Label, edge_mm: float = 1.5) -> Callable[[LesionDraw, Anatomy,
 
 
 _BUILDERS: dict[str, Callable[[LesionDraw, Anatomy, float], list[Layer]]] = {
-    "metastasis": _mass,
-    "glioma": _mass,
+    "metastasis": _metastasis,
+    "miliary": _metastasis,
+    "glioma": ring_mass,
+    "lymphoma": solid_mass,
     "meningioma": dural_mass,
     "leptomeningeal": leptomeningeal_sheet,
     "postoperative": resection_cavity,
     "cavity": resection_cavity,
+    "bloodrim": resection_cavity,
     "nonenhancing": _plain(Label.NON_ENHANCING, 3.0),
     "bright": _plain(Label.T1_BRIGHT),
     "laminar": _plain(Label.T1_BRIGHT),

@@ -1,4 +1,4 @@
-"""Normal structures that enhance: choroid plexus, pituitary and its stalk, cavernous sinus, pineal gland."""
+"""Normal structures that enhance: choroid plexus, pituitary and its stalk, pineal gland, area postrema."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from simulation.anatomy import SHAPE, Anatomy, mni_to_voxel
 from simulation.fields import smooth_noise
 from simulation.layers import Label, Layer
 from simulation.physics import Tissue
-from simulation.vessels import paint, polyline
+from simulation.vasculature.named_trunks import polyline
+from simulation.vasculature.painting import Tubes, paint
 
 # Choroid plexus: MNI points and radii (mm) along the floor of the bodies, the glomus, the temporal horns,
 # the roof of the third and the fourth ventricle. Mirrored.
@@ -22,8 +23,8 @@ _PLEXUS = (
 _GLANDS = (
     ("pituitary", ((-4, 2, -34), (4, 2, -34)), 3.6, 0.55, False),
     ("stalk", ((0, 2, -31), (0, -1, -18)), 0.9, 0.5, False),
-    ("cavernous sinus", ((11, 10, -30), (12, -8, -30)), 4.0, 0.5, True),
     ("pineal", ((0, -27, 1), (0, -29, 1)), 2.2, 0.4, False),
+    ("area postrema", ((-1, -44, -56), (1, -44, -56)), 0.7, 0.3, False),
 )
 
 
@@ -36,7 +37,7 @@ def plexus_layer(rng: np.random.Generator, anatomy: Anatomy, tissue: Tissue, pla
             line = polyline(np.array(control, float) * (side, 1, 1) + rng.normal(0, 1.0, (len(control), 3)))
             points.append(anatomy.deformation.to_patient(mni_to_voxel(line)))
             radii.append(np.linspace(first, last, len(line)) * size)
-    index, alpha = paint(np.concatenate(points), np.concatenate(radii), SHAPE)
+    index, alpha = paint(Tubes(np.concatenate(points), np.concatenate(radii)), SHAPE)
     tufts = smooth_noise(rng, SHAPE, 2.6).reshape(-1)[index]
     wet = np.clip(anatomy.csf.reshape(-1)[index] * 1.2, 0, 1)
     alpha = alpha * wet * np.clip(0.55 + tufts, 0, 1) * np.float32(rng.uniform(0.6, 1.0))
@@ -46,14 +47,14 @@ def plexus_layer(rng: np.random.Generator, anatomy: Anatomy, tissue: Tissue, pla
 
 
 def gland_layers(rng: np.random.Generator, anatomy: Anatomy, tissue: Tissue, plasma_mm: float) -> list[Layer]:
-    """Glands without a blood-brain barrier, and the cavernous sinus."""
+    """Glands and other places without a blood-brain barrier."""
     layers = []
     for name, control, radius, share, paired in _GLANDS:
         for side in (1, -1) if paired else (1,):
             line = polyline(np.array(control, float) * (side, 1, 1))
             at = anatomy.deformation.to_patient(mni_to_voxel(line))
             radii = np.full(len(at), radius * float(rng.uniform(0.75, 1.2)))
-            index, alpha = paint(at, radii, SHAPE)
+            index, alpha = paint(Tubes(at, radii), SHAPE)
             level = plasma_mm * share * float(np.exp(rng.normal(0, 0.25)))
-            layers.append(Layer(name, tissue, index, alpha, np.full(index.shape, level, np.float32), Label.VESSEL))
+            layers.append(Layer(name, tissue, index, alpha, np.full(index.shape, level, np.float32), Label.GLAND))
     return layers

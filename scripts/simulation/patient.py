@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.anatomy import SHAPE, Anatomy, build_anatomy, draw_anatomy, mni_to_voxel
+from simulation.anatomy import SHAPE, Anatomy, AnatomyDraw, build_anatomy, draw_anatomy, mni_to_voxel
 from simulation.corruption import (
     SeriesDraw,
     add_ghost,
@@ -27,15 +27,17 @@ from simulation.corruption import (
     warp_along,
 )
 from simulation.fields import Volume, smooth_noise, stream
-from simulation.label_maps import HeadChoice, Purpose, draw_head_choice
-from simulation.layers import Label, Layer, Model, adc_map, concentration_map, label_map, render
+from simulation.label_maps import Purpose, draw_head_choice
+from simulation.layers import Layer, Model, adc_map, concentration_map, label_map, render
 from simulation.lesion_shapes import LesionDraw
-from simulation.lesions import MIMIC_KINDS, build_lesion, draw_lesion, leukoaraiosis, place
+from simulation.lesions import MIMIC_KINDS, build_lesion, draw_enhancing, draw_lesion, leukoaraiosis
 from simulation.normal_structures import gland_layers, plexus_layer
-from simulation.physics import Sequence, Tissue, plasma_concentration
+from simulation.physics import Sequence, plasma_concentration
+from simulation.places import place
 from simulation.protocols import Protocol, draw_protocol
-from simulation.tissues import draw_agent, draw_brain_tissues
-from simulation.vessels import build_vessels, draw_vessels
+from simulation.tissues import draw_agent, draw_brain_tissues, random_contrast
+from simulation.vasculature.build import Blood, blood_of, build_vasculature, draw_vasculature
+from simulation.vasculature.flow import draw_flow
 
 UNIT = 300.0  # mean brain signal of a series with gain 1; far from float16's limits even at 8 times the dose
 
@@ -64,6 +66,8 @@ class PatientConfig:
         If set, only lesions of these kinds (null cohorts): for instance ``("bright",)``.
     sequences
         If set, the kinds of T1 and T1c: for instance ``("mprage", "se")``, unlike ones.
+    random_contrast_share : 0..1
+        Share of patients whose healthy tissues have contrasts that nobody has (`simulation.tissues.random_contrast`).
     anatomies
         Folder of real heads' label maps (`simulation.label_maps`); empty: the ICBM average is everybody's anatomy.
     heads
@@ -76,7 +80,8 @@ class PatientConfig:
     low_dose: float = 0.25
     enhancing: float = 0.7
     kinds: tuple[tuple[str, float], ...] = (
-        ("metastasis", 0.55), ("glioma", 0.22), ("meningioma", 0.11), ("leptomeningeal", 0.05), ("postoperative", 0.07),
+        ("metastasis", 0.40), ("miliary", 0.10), ("glioma", 0.26), ("lymphoma", 0.05), ("meningioma", 0.09),
+        ("leptomeningeal", 0.05), ("postoperative", 0.05),
     )  # fmt: skip
     same_t1c: bool = False
     misregistration_mm: float = 1.0
@@ -85,6 +90,7 @@ class PatientConfig:
     mimics: bool = True
     only: tuple[str, ...] = ()
     sequences: tuple[str, str] | None = None
+    random_contrast_share: float = 0.0
     anatomies: str = ""
     heads: Purpose = "training"
     head: int | None = None
@@ -157,14 +163,20 @@ class SimulatedPatient:
             return cls(**volumes, **masks, labels=file["labels"], t1c_k=targets, meta=meta)
 
 
-def draw_lesions(rng: np.random.Generator, anatomy: Anatomy, config: PatientConfig) -> list[LesionDraw]:
-    """Draw the lesions of one patient, mimics first (enhancing ones lie on top)."""
+def draw_lesions(
+    rng: np.random.Generator, anatomy: Anatomy, config: PatientConfig, normal: tuple[Layer, ...] = ()
+) -> list[LesionDraw]:
+    """Draw the lesions of one patient, mimics first (enhancing ones lie on top).
+
+    Some metastases touch what is in ``normal``, vessels and plexus; without it these alone lie elsewhere.
+    """
     counts = {
         "wmdisease": min(int(rng.geometric(0.08)), 40) if rng.random() < 0.4 else 0,
         "nonenhancing": int(rng.integers(1, 4)) if rng.random() < 0.35 else 0,
         "bright": int(rng.integers(1, 5)) if rng.random() < 0.3 else 0,
         "laminar": 1 if rng.random() < 0.06 else 0,
         "cavity": 1 if rng.random() < 0.06 else 0,
+        "bloodrim": 1 if rng.random() < 0.06 else 0,
     }
     if config.only:
         counts = {kind: int(rng.integers(2, 9)) for kind in config.only if kind in MIMIC_KINDS}
@@ -173,62 +185,56 @@ def draw_lesions(rng: np.random.Generator, anatomy: Anatomy, config: PatientConf
     result = [draw_lesion(rng, kind, place(rng, anatomy, kind)) for kind, n in counts.items() for _ in range(n)]
     allowed = [(k, w) for k, w in config.kinds if not config.only or k in config.only]
     if allowed and rng.random() < config.enhancing:
-        result += _enhancing(rng, anatomy, allowed)
+        result += draw_enhancing(rng, anatomy, allowed, normal)
     return result
 
 
-def _enhancing(rng: np.random.Generator, anatomy: Anatomy, kinds: list[tuple[str, float]]) -> list[LesionDraw]:
-    names, weights = zip(*kinds, strict=True)
-    kind = str(rng.choice(names, p=np.array(weights) / sum(weights)))
-    level = float(np.exp(rng.normal(0, 0.2)))
-    count = min(int(rng.geometric(0.13)), 25) if kind == "metastasis" else 1 + int(rng.random() < 0.15)
-    return [draw_lesion(rng, kind, place(rng, anatomy, kind), level=level) for _ in range(count)]
-
-
-def draw_head(seed: int, config: PatientConfig) -> HeadChoice | None:
-    """The real head that is this patient's anatomy; none where the configuration has no folder of heads.
+def anatomy_of(seed: int, config: PatientConfig) -> AnatomyDraw:
+    """This patient's anatomy: of a real head where the configuration has a folder of heads.
 
     Raises
     ------
     InputError
         If the folder has no head for this purpose, or the head named is kept for the other one.
     """
+    drawn = draw_anatomy(stream(seed, "anatomy"))
     if not config.anatomies:
-        return None
-    return draw_head_choice(stream(seed, "real head"), Path(config.anatomies), config.heads, config.head)
+        return drawn
+    rng = stream(seed, "real head")
+    return replace(drawn, head=draw_head_choice(rng, Path(config.anatomies), config.heads, config.head))
 
 
 def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[Model, list[LesionDraw], dict[str, Any]]:
     """The patient before any scanner: anatomy, vessels, enhancing normal structures, lesions, agent."""
     field_t = protocol.field_t
-    head = draw_head(seed, config)
-    anatomy = build_anatomy(replace(draw_anatomy(stream(seed, "anatomy")), head=head))
+    drawn = anatomy_of(seed, config)
+    anatomy = build_anatomy(drawn)
     rng = stream(seed, "agent")
     tissues = draw_brain_tissues(stream(seed, "tissues"), field_t)
+    tissues = random_contrast(stream(seed, "contrast"), tissues, config.random_contrast_share)
     agent = draw_agent(rng, field_t)
-    minutes, haematocrit = float(rng.uniform(2, 12)), float(rng.uniform(0.35, 0.48))
-    plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0, 0.12)))
+    minutes, haematocrit = float(rng.uniform(1.5, 9)), float(rng.uniform(0.33, 0.48))
+    plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0.1, 0.22)))
     blood = plasma * (1 - haematocrit)
     base = {
         "wm": blood * float(rng.uniform(0.012, 0.03)),
         "gm": blood * float(rng.uniform(0.03, 0.06)),
         "csf": 0.0,
-        "dura": plasma * float(rng.uniform(0.1, 0.5)),
+        "dura": plasma * float(rng.uniform(0.2, 0.9)),
     }
-    layers = [plexus_layer(rng, anatomy, tissues["plexus"], plasma)]
+    vessel_rng = stream(seed, "vessels")
+    carried = Blood(blood_of(tissues["blood"], field_t), draw_flow(stream(seed, "flow")), blood, plasma, base["dura"])
+    layers = build_vasculature(draw_vasculature(vessel_rng), anatomy, carried, tissues)
+    layers.append(plexus_layer(rng, anatomy, tissues["plexus"], plasma))
     layers += gland_layers(rng, anatomy, tissues["pituitary"], plasma)
-    index, alpha = build_vessels(draw_vessels(stream(seed, "vessels")), anatomy)
-    layers.append(
-        Layer("vessels", tissues["blood"], index, alpha, np.full(index.shape, blood, np.float32), Label.VESSEL)
-    )
-    lesions = draw_lesions(stream(seed, "lesions"), anatomy, config)
+    lesions = draw_lesions(stream(seed, "lesions"), anatomy, config, tuple(layers))
     if ("wmdisease" in config.only) or (config.mimics and not config.only and rng.random() < 0.25):
         layers.append(leukoaraiosis(rng, anatomy, field_t))
     for lesion in lesions:
         layers += build_lesion(lesion, anatomy, field_t)
     facts: dict[str, Any] = {"agent": agent.name, "minutes": minutes, "plasma_mm": plasma, "blood_mm": blood}
-    if head is not None:
-        facts |= {"head": head.name, "mirrored": head.mirrored}
+    if drawn.head is not None:
+        facts |= {"head": drawn.head.name, "mirrored": drawn.head.mirrored}
     return Model(anatomy, tissues, base, layers, agent), lesions, facts
 
 
@@ -255,13 +261,6 @@ def epi_shift(rng: np.random.Generator, anatomy: Anatomy) -> Volume:
         falls = [np.exp(-0.5 * ((a - c) / _AIR_REACH_MM) ** 2) for a, c in ((z, cz), (y, cy), (x, cx))]
         field += (falls[0][:, None, None] * falls[1][None, :, None] * falls[2][None, None, :]).astype(np.float32)
     return np.float32(strength) * field
-
-
-def flowing(rng: np.random.Generator, blood: Tissue, kind: str) -> Tissue:
-    """Blood as the T1 sequence sees it: voids in spin echo, inflow (as if T1 were short) in gradient echo."""
-    if kind == "se":
-        return replace(blood, pd=blood.pd * float(rng.uniform(0.15, 1.0)))
-    return replace(blood, t1_ms=blood.t1_ms * float(rng.uniform(0.35, 1.0))) if rng.random() < 0.5 else blood
 
 
 class _Scanner:
@@ -411,6 +410,7 @@ def _meta(
             "diameter_mm": lesion.diameter_mm,
             "concentration_mm": lesion.concentration_mm,
             "enhancing": lesion.enhancing,
+            "site": lesion.site,
         }
         for lesion in lesions
     ]

@@ -37,6 +37,8 @@ class Sequence:
         Dead time after the train (``mprage`` only).
     b_value : s/mm2
     inversion_efficiency : 0..1
+    blood : 0..1
+        Share of moving blood's signal that is kept: about 0.1 in black-blood sequences.
     """
 
     kind: SequenceKind
@@ -48,6 +50,7 @@ class Sequence:
     recovery_ms: float = 500.0
     b_value: float = 0.0
     inversion_efficiency: float = 0.96
+    blood: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,22 @@ class Agent:
     r1: float
     r2: float
     r2s: float
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How a compartment of moving blood departs from still blood.
+
+    Attributes
+    ----------
+    fresh : 0..1
+        Share of the spins that no pulse has reached yet: bright in gradient echoes, with agent and without.
+    washout_ms : ms
+        A spin echo keeps exp(-TE / washout) of the signal: what is left between its pulses.
+    """
+
+    fresh: float
+    washout_ms: float
 
 
 def relaxed(t0_ms: ArrayLike, relaxivity: float, concentration_mm: ArrayLike) -> Array:
@@ -131,6 +150,7 @@ def signal(
     concentration_mm: ArrayLike = 0.0,
     b1: ArrayLike = 1.0,
     t1_factor: ArrayLike = 1.0,
+    flow: Flow | None = None,
 ) -> Array:
     """Magnitude of one compartment, relative to M0 = 1.
 
@@ -142,6 +162,8 @@ def signal(
         Transmit field relative to nominal; scales every flip angle.
     t1_factor : broadcastable
         Local factor on the T1 without agent (texture).
+    flow
+        Of moving blood.
     """
     t1 = np.asarray(t1_factor) * tissue.t1_ms
     r2 = 1.0 / tissue.t2_ms
@@ -152,17 +174,28 @@ def signal(
         r2 = r2 + agent.r2 * concentration * 1e-3
         r2s = r2s + agent.r2s * concentration * 1e-3
     flip = np.deg2rad(sequence.flip_deg) * np.asarray(b1)
+    longitudinal = _longitudinal(sequence, t1, flip)
+    if sequence.kind in ("spgr", "mprage"):
+        if flow is not None:
+            longitudinal = flow.fresh * np.sin(flip) + (1 - flow.fresh) * longitudinal
+        decay = np.exp(-sequence.te_ms * r2s)
+    else:
+        washed = 1.0 if flow is None else np.exp(-sequence.te_ms / flow.washout_ms)
+        decay = np.exp(-sequence.te_ms * r2 - sequence.b_value * tissue.adc_mm2_s) * washed
+    return np.asarray(tissue.pd * longitudinal * decay * (1.0 if flow is None else sequence.blood))
+
+
+def _longitudinal(sequence: Sequence, t1: Array, flip: Array) -> Array:
+    """Magnetisation that the readout meets, of 1."""
     if sequence.kind == "spgr":
-        return np.asarray(tissue.pd * spoiled_gradient_echo(t1, sequence.tr_ms, flip) * np.exp(-sequence.te_ms * r2s))
+        return spoiled_gradient_echo(t1, sequence.tr_ms, flip)
     if sequence.kind == "mprage":
-        return np.asarray(tissue.pd * inversion_prepared_train(t1, sequence, flip) * np.exp(-sequence.te_ms * r2s))
-    transverse = np.exp(-sequence.te_ms * r2)
+        return inversion_prepared_train(t1, sequence, flip)
     if sequence.kind == "se":
-        return np.asarray(tissue.pd * spin_echo(t1, sequence.tr_ms, sequence.te_ms, flip) * transverse)
+        return spin_echo(t1, sequence.tr_ms, sequence.te_ms, flip)
     if sequence.kind == "flair":
-        return np.asarray(tissue.pd * fluid_attenuated(t1, sequence) * transverse)
-    saturation = 1 - np.exp(-sequence.tr_ms / t1)
-    return np.asarray(tissue.pd * saturation * transverse * np.exp(-sequence.b_value * tissue.adc_mm2_s))
+        return fluid_attenuated(t1, sequence)
+    return np.asarray(1 - np.exp(-sequence.tr_ms / t1))
 
 
 def plasma_concentration(dose_mmol_kg: float, minutes: float) -> float:

@@ -27,7 +27,7 @@ def draw_t1_sequence(rng: np.random.Generator, field_t: float, kind: str | None 
     if kind == "spgr":
         tr = float(rng.uniform(5.2, 10.5))
         te = float(rng.uniform(1.2, min(4.6, tr - 1)))
-        return Sequence("spgr", tr, te, flip_deg=float(rng.uniform(10, 18)))
+        return Sequence("spgr", tr, te, flip_deg=float(rng.uniform(9, 30)))
     if kind == "mprage":
         tr, readouts = float(rng.uniform(6.5, 10)), int(rng.integers(60, 96)) * 2
         ti = max(float(rng.uniform(400, 1000)), tr * readouts / 2 + 10)
@@ -35,7 +35,9 @@ def draw_t1_sequence(rng: np.random.Generator, field_t: float, kind: str | None 
             "mprage", tr, float(rng.uniform(2.2, 4.2)), float(rng.uniform(7, 13)), ti, readouts,
             recovery_ms=float(rng.uniform(100, 1000)), inversion_efficiency=float(rng.uniform(0.92, 0.99)),
         )  # fmt: skip
-    return Sequence("se", float(rng.uniform(450, 750)) * (1.1 if field_t > 2 else 1), float(rng.uniform(8, 16)))
+    tr, te = float(rng.uniform(450, 750)) * (1.1 if field_t > 2 else 1), float(rng.uniform(8, 16))
+    black = float(rng.uniform(0.03, 0.2)) if rng.random() < 0.3 else 1.0
+    return Sequence("se", tr, te, blood=black)
 
 
 def _repeated(sequence: Sequence, rng: np.random.Generator) -> Sequence:
@@ -53,14 +55,20 @@ def _repeated(sequence: Sequence, rng: np.random.Generator) -> Sequence:
 
 
 def draw_protocol(rng: np.random.Generator, kinds: tuple[str, str] | None = None) -> Protocol:
-    """One examination: T1c as T1 (55 %), same kind with other timing (35 %), or another kind (10 %).
+    """One examination: T1c as T1 (45 %), same kind with other timing (30 %), or another kind (25 %).
+
+    Of another kind is mostly a spin echo before and a gradient echo after contrast, as many sites do it: the dark
+    vessels of the one and the bright ones of the other make the largest differences there are.
 
     `kinds` of T1 and T1c ("spgr", "mprage", "se") are kept to where they are given, each with a timing of its own.
     """
     field_t = float(rng.choice((1.5, 3.0), p=(0.4, 0.6)))
     t1 = draw_t1_sequence(rng, field_t, kinds and kinds[0])
-    relation = "kind" if kinds else rng.choice(("same", "timing", "kind"), p=(0.55, 0.35, 0.10))
+    relation = "kind" if kinds else rng.choice(("same", "timing", "kind"), p=(0.45, 0.30, 0.25))
     other_timing, other_kind = _repeated(t1, rng), draw_t1_sequence(rng, field_t, kinds and kinds[1])
+    if relation == "kind" and not kinds and rng.random() < 0.7:
+        t1 = draw_t1_sequence(rng, field_t, "se")
+        other_kind = draw_t1_sequence(rng, field_t, str(rng.choice(("spgr", "mprage"))))
     t1c = {"same": t1, "timing": other_timing, "kind": other_kind}[str(relation)]
     tr = float(rng.uniform(5500, 11000))
     ti = tr_null_time(tr, 4200.0) * float(rng.uniform(0.93, 1.04))

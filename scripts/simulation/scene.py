@@ -28,35 +28,32 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from simulation.anatomy import CROP_ORIGIN_XYZ, SHAPE
+from simulation.anatomy import Anatomy
 from simulation.fields import Volume, bias_field, smooth_noise, stream
+from simulation.frames import HEAD_ORIGIN_MNI, HEAD_SHAPE, OFFSET
+from simulation.frames import window as _window
+from simulation.head_tissues import BLOOD, outer_of_labels
+from simulation.label_maps import HeadChoice, load_head
 from simulation.layers import Model, adc_map, concentration_map, label_map
 from simulation.layers import render as render_model
 from simulation.lesion_shapes import LesionDraw
 from simulation.outer_head import Outer, build_outer, coordinates, draw_head, hull_distance, signed_distance
-from simulation.patient import PatientConfig, build_model, transmit_field
+from simulation.patient import PatientConfig, anatomy_of, build_model, transmit_field
 from simulation.physics import Sequence, signal
 from simulation.protocols import Protocol, draw_protocol
 
 SeriesName = Literal["t1", "t1c", "t1c_low", "flair", "b0", "b1000", "t2"]
 Truth = Literal["adc", "concentration", "brain", "labels", "white_matter"]
 
-HEAD_SHAPE = (220, 240, 200)  # z, y, x at 1 mm
-HEAD_ORIGIN_MNI = (-100, -130, -118)  # x, y, z of the first voxel
-# Where the network's grid starts in the head grid (z, y, x).
-_OFFSET = tuple(
-    o + c - h for o, c, h in zip((-72, -134, -98), reversed(CROP_ORIGIN_XYZ), reversed(HEAD_ORIGIN_MNI), strict=True)
-)
-
-_OUTER_TISSUE = {
+_OUTER_TISSUE: dict[int, str] = {
     Outer.CSF: "csf", Outer.DURA: "dura", Outer.BONE: "bone", Outer.MARROW: "marrow", Outer.MUSCLE: "muscle",
     Outer.FAT: "fat", Outer.SKIN: "scalp", Outer.VITREOUS: "vitreous", Outer.MUCOSA: "plexus", Outer.CORD: "wm",
-    Outer.GLAND: "pituitary",
+    Outer.GLAND: "pituitary", BLOOD: "blood",
 }  # fmt: skip
 # Share of the plasma concentration that the tissue takes up.
-_OUTER_UPTAKE = {
+_OUTER_UPTAKE: dict[int, float] = {
     Outer.MUCOSA: 0.5, Outer.GLAND: 0.4, Outer.MUSCLE: 0.08, Outer.SKIN: 0.12, Outer.DURA: 0.25, Outer.MARROW: 0.06,
-    Outer.CORD: 0.01,
+    Outer.CORD: 0.01, BLOOD: 0.58,
 }  # fmt: skip
 
 
@@ -69,7 +66,7 @@ class Scene:
     model
         Brain, vessels and lesions on the network's grid.
     outer : (z, y, x) uint8
-        Classes of `simulation.outer_head.Outer` on the head grid.
+        Classes of `simulation.outer_head.Outer` on the head grid, and `simulation.head_tissues.BLOOD`.
     texture : (z, y, x)
         Relative signal of the soft tissues around 1.
     """
@@ -90,21 +87,31 @@ def simulate_study_scene(seed: int, *, config: PatientConfig | None = None, prot
     config = config or PatientConfig()
     protocol = protocol or draw_protocol(stream(seed, "protocol"))
     model, lesions, facts = build_model(seed, config, protocol)
-    coarse = (HEAD_SHAPE[0] // 2, HEAD_SHAPE[1] // 2, HEAD_SHAPE[2] // 2)
-    brain = np.zeros(HEAD_SHAPE, bool)
-    brain[_window()] = model.anatomy.brain
-    hull = hull_distance(signed_distance(brain[::2, ::2, ::2], 2.0), 2.0)
-    distance = signed_distance(brain, 1.0)
-    at = coordinates(HEAD_ORIGIN_MNI, HEAD_SHAPE, 1.0)
-    outer = build_outer(draw_head(stream(seed, "head")), at, distance, _double(hull, coarse))
+    choice = anatomy_of(seed, config).head
+    outer = _drawn_outer(seed, model.anatomy) if choice is None else _real_outer(seed, model.anatomy, choice)
     texture = 1 + np.float32(0.06) * smooth_noise(stream(seed, "texture"), HEAD_SHAPE, 8)
     b1 = transmit_field(stream(seed, "series"), protocol.field_t)
     return Scene(seed, model, tuple(lesions), protocol, b1, outer, texture, facts["plasma_mm"], facts)
 
 
-def _window() -> tuple[slice, slice, slice]:
-    z, y, x = (slice(o, o + n) for o, n in zip(_OFFSET, SHAPE, strict=True))
-    return z, y, x
+def _real_outer(seed: int, anatomy: Anatomy, choice: HeadChoice) -> NDArray[np.uint8]:
+    """What lies around the brain of a real head, deformed as its brain is."""
+    labels = anatomy.deformation.sample_labels(load_head(choice).labels, OFFSET, whole=True)
+    cavity = np.full(HEAD_SHAPE, 30, np.float32)
+    if anatomy.cavity is not None:
+        cavity[_window()] = anatomy.cavity
+    return outer_of_labels(draw_head(stream(seed, "head")), labels, cavity, 1.0, dura_mm=0.0)
+
+
+def _drawn_outer(seed: int, anatomy: Anatomy) -> NDArray[np.uint8]:
+    """What lies around the ICBM average: shapes in their places."""
+    coarse = (HEAD_SHAPE[0] // 2, HEAD_SHAPE[1] // 2, HEAD_SHAPE[2] // 2)
+    brain = np.zeros(HEAD_SHAPE, bool)
+    brain[_window()] = anatomy.brain
+    hull = hull_distance(signed_distance(brain[::2, ::2, ::2], 2.0), 2.0)
+    distance = signed_distance(brain, 1.0)
+    at = coordinates(HEAD_ORIGIN_MNI, HEAD_SHAPE, 1.0)
+    return build_outer(draw_head(stream(seed, "head")), at, distance, _double(hull, coarse))
 
 
 def _double(volume: Volume, shape: tuple[int, int, int]) -> Volume:

@@ -18,13 +18,15 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from simulation.anatomy import build_anatomy, draw_anatomy
+from simulation.anatomy import build_anatomy
 from simulation.dicom_writer import SeriesPlan, StudyPlan, write_study
 from simulation.fields import stream
+from simulation.frames import HEAD_ORIGIN_MNI, OFFSET
 from simulation.grids import Grid, Plane, make_grid
+from simulation.label_maps import Purpose
 from simulation.lesion_shapes import LesionDraw
 from simulation.lesions import ENHANCING_KINDS
-from simulation.patient import PatientConfig, draw_lesions
+from simulation.patient import PatientConfig, anatomy_of, draw_lesions
 from simulation.physics import Sequence
 from simulation.protocols import Protocol, draw_protocol
 from simulation.scene import Imperfection, Scene, render, render_truth, sequence_of, simulate_study_scene
@@ -65,6 +67,10 @@ class StudySpec:
         The patient drawn has an enhancing lesion at least so large and so strong.
     leave_out : tuple of str
         Series not to be written.
+    anatomies : str
+        Folder of real heads' label maps; empty: the ICBM average.
+    heads : str
+        Which of them may be drawn.
     """
 
     seed: int = 0
@@ -81,6 +87,13 @@ class StudySpec:
     least_lesion_mm: float = 12.0
     least_concentration_mm: float = 0.15
     leave_out: tuple[str, ...] = ()
+    anatomies: str = ""
+    heads: Purpose = "training"
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the study may know: no path, and nothing of anatomies where there are none."""
+        told = asdict(self)
+        return {k: v for k, v in told.items() if k != "anatomies" and (self.anatomies or k != "heads")}
 
     def coarse(self) -> StudySpec:
         """The same patient at about 2 mm: a sixth of the data, for tests."""
@@ -132,7 +145,7 @@ def simulate(
         patient_id=f"SIM{spec.seed:06d}",
         accession_number=f"SIM{spec.seed:06d}",
         field_strength_t=scene.protocol.field_t,
-        salt=json.dumps(asdict(spec), sort_keys=True),
+        salt=json.dumps(spec.facts(), sort_keys=True),
     )
     files = write_study(folder, plan, plans)
     say("writing the truth", 0.9)
@@ -145,11 +158,15 @@ def simulate(
 def draw_patient(spec: StudySpec) -> tuple[int, Scene]:
     """The first patient of this seed with a lesion worth showing, in a spoiled-gradient-echo protocol."""
     config = PatientConfig(
-        enhancing=1.0, kinds=(("glioma", 0.5), ("metastasis", 0.35), ("meningioma", 0.15)), same_t1c=False
+        enhancing=1.0,
+        kinds=(("glioma", 0.5), ("metastasis", 0.35), ("meningioma", 0.15)),
+        same_t1c=False,
+        anatomies=spec.anatomies,
+        heads=spec.heads,
     )
     for attempt in range(64):
         scene_seed = spec.seed * 64 + attempt
-        anatomy = build_anatomy(draw_anatomy(stream(scene_seed, "anatomy")))
+        anatomy = build_anatomy(anatomy_of(scene_seed, config))
         if any(_worth_showing(lesion, spec) for lesion in draw_lesions(stream(scene_seed, "lesions"), anatomy, config)):
             break
     return scene_seed, simulate_study_scene(scene_seed, config=config, protocol=draw_spoiled_protocol(scene_seed))
@@ -204,9 +221,7 @@ def draw_motions(spec: StudySpec) -> dict[str, sitk.Euler3DTransform]:
 
 def lesion_center_mm(lesion: LesionDraw) -> NDArray[np.float64]:
     """LPS position of a lesion's centre in the scene, from its voxel on the network's grid."""
-    from simulation.scene import _OFFSET, HEAD_ORIGIN_MNI
-
-    z, y, x = (offset + at for offset, at in zip(_OFFSET, lesion.centre, strict=True))
+    z, y, x = (offset + at for offset, at in zip(OFFSET, lesion.centre, strict=True))
     head = np.array([x, y, z]) + np.array(HEAD_ORIGIN_MNI)
     return np.asarray(head * np.array([-1.0, -1.0, 1.0]))
 
@@ -259,7 +274,7 @@ def _facts(
     """JSON-ready truth."""
     written = [role for role in ORDER if role not in spec.leave_out]
     return {
-        "spec": asdict(spec),
+        "spec": spec.facts(),
         "scene_seed": scene_seed,
         "study_instance_uid": plan.study_instance_uid,
         "protocol": asdict(scene.protocol),

@@ -6,6 +6,8 @@ own values around them, wider than reality, so that a network cannot learn one s
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simulation.physics import Agent, Tissue
@@ -41,6 +43,7 @@ AGENTS: tuple[tuple[Agent, Agent], ...] = (
     (Agent("gadobutrol", 4.78, 5.9, 8.0), Agent("gadobutrol", 4.97, 6.5, 9.0)),
     (Agent("gadoteridol", 3.8, 4.8, 6.5), Agent("gadoteridol", 3.28, 5.5, 7.5)),
     (Agent("gadopentetate", 4.1, 4.6, 6.0), Agent("gadopentetate", 3.7, 5.2, 7.5)),
+    (Agent("gadobenate", 6.3, 8.7, 11.0), Agent("gadobenate", 5.5, 11.0, 14.0)),
 )
 
 
@@ -76,7 +79,29 @@ def draw_brain_tissues(rng: np.random.Generator, field_t: float) -> dict[str, Ti
     return result
 
 
+#: What `random_contrast` draws anew, each within these bounds: T1 and T2 in ms.
+RANDOM_TISSUES = ("wm", "gm", "csf", "dura")
+_RANDOM_T1_MS, _RANDOM_T2_MS, _RANDOM_PD = (400.0, 4000.0), (40.0, 600.0), (0.4, 1.0)
+
+
+def random_contrast(rng: np.random.Generator, tissues: dict[str, Tissue], share: float) -> dict[str, Tissue]:
+    """A ``share`` of patients get healthy tissues of contrasts that nobody has: fluid may be bright, white matter dark.
+
+    Their relaxation times and proton density are drawn apart from each other, so that a network can't rely on which
+    tissue is the brighter one. Blood, lesions and the agent keep their physics, and so does all enhancement.
+    """
+    if rng.random() >= share:
+        return tissues
+    changed = dict(tissues)
+    for name in RANDOM_TISSUES:
+        t1, t2 = (float(np.exp(rng.uniform(*np.log(bounds)))) for bounds in (_RANDOM_T1_MS, _RANDOM_T2_MS))
+        t2s = t2 * tissues[name].t2s_ms / tissues[name].t2_ms
+        pd = float(rng.uniform(*_RANDOM_PD))
+        changed[name] = replace(tissues[name], t1_ms=max(t1, 1.1 * t2), t2_ms=t2, t2s_ms=t2s, pd=pd)
+    return changed
+
+
 def draw_agent(rng: np.random.Generator, field_t: float) -> Agent:
     """An agent at this field strength; gadoterate, the paper's, half of the time."""
-    index = int(rng.choice(len(AGENTS), p=(0.5, 0.25, 0.13, 0.12)))
+    index = int(rng.choice(len(AGENTS), p=(0.45, 0.25, 0.1, 0.1, 0.1)))
     return AGENTS[index][1 if field_t > 2 else 0]

@@ -72,7 +72,7 @@ def publish(
         "data": data,
         "torch": torch.__version__.split("+")[0],
         "python": platform.python_version(),
-        "recipe": first.recipe.model_dump(mode="json"),
+        "recipe": first.recipe.model_dump(mode="json", exclude={"anatomies"}),  # a path of the machine it ran on
         "folds": [
             {"fold": c.recipe.fold, "seed": c.recipe.seed, "steps": c.step, "minutes": round(c.seconds / 60, 1)}
             for c in checkpoints

@@ -119,6 +119,9 @@ class Recipe(_Part):
     head_contrasts: tuple[Literal["random", "t1", "t1c", "flair", "t2", "b0"], ...] | None = Field(
         default=None, min_length=1, description="of heads made on the fly, in turn; None: as the simulator draws them"
     )
+    anatomies: str = Field(
+        default="", description="folder of real heads' label maps for what is made on the fly; empty: the ICBM average"
+    )
     seed: int = 0
 
     def only_inputs(self, roles: tuple[str, ...]) -> Recipe:

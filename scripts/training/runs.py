@@ -68,10 +68,12 @@ def open_source(plan: RunPlan, report: Report = _log.warning) -> Source:
     if plan.data is None:
         recipe = plan.recipe
         wanted = {} if recipe.head_contrasts is None else {"head_contrasts": ",".join(recipe.head_contrasts)}
+        wanted |= {"anatomies": "real heads"} if recipe.anatomies else {}
         _claim(plan, packed, source="simulation", task=recipe.task, seed=recipe.seed, target=target, **wanted)
         make = partial(
-            make_patient, task=recipe.task, seed=recipe.seed, target=target, head_contrasts=recipe.head_contrasts
-        )
+            make_patient, task=recipe.task, seed=recipe.seed, target=target, head_contrasts=recipe.head_contrasts,
+            anatomies=recipe.anatomies,
+        )  # fmt: skip
         each = 4 if recipe.task == "extract" else 25  # a head takes a second to make, a patient ten
         return OnTheFly(make, packed, window=plan.simulate, steps_each=each)
     if (plan.data / "index.json").exists():
@@ -207,7 +209,8 @@ def describe_data(plan: RunPlan, patients: int) -> str:
     """One sentence for the card; no path of this machine."""
     if plan.data is None:
         who = "whole heads at 2 mm" if plan.recipe.task == "extract" else "patients"
-        return f"{who} simulated on the fly, {plan.simulate} to choose from at a time"
+        of_heads = " from real heads' label maps" if plan.recipe.anatomies else ""
+        return f"{who} simulated on the fly{of_heads}, {plan.simulate} to choose from at a time"
     if holds_real_studies(plan):
         return f"{patients} real studies, through the plugin's preprocessing"
     return f"{patients} simulated {'heads at 2 mm' if plan.recipe.task == 'extract' else 'patients'} from a cache"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from simulation import cache
-from simulation.layers import Label
-from simulation.patient import simulate_patient
+from simulation.layers import NORMAL_ENHANCEMENT, Label
+from simulation.patient import PatientConfig, simulate_patient
 from training.patients import pack
 from training.recipe import DISEASE, FOCAL
 
@@ -20,7 +20,7 @@ from training.recipe import DISEASE, FOCAL
 FIRST_SEED = 1_000_000
 _INPUTS = ("t1", "flair", "adc", "t1c", "t1c_low")
 #: Labels of normal structures in the brain that take up agent.
-PHYSIOLOGICAL = (Label.VESSEL, Label.PLEXUS)
+PHYSIOLOGICAL = NORMAL_ENHANCEMENT
 NO_UPTAKE = (Label.OEDEMA, Label.NON_ENHANCING, Label.T1_BRIGHT, Label.WM_DISEASE, Label.CAVITY)
 #: Receive fields are smoother than this; tissue that is averaged over it has no noise left.
 _FIELD_MM = 12.0
@@ -36,6 +36,7 @@ def make_patient(
     seed: int = 0,
     target: str = "t1c_4",
     head_contrasts: Sequence[str] | None = None,
+    anatomies: str = "",
 ) -> None:
     """Simulate patient number n of a training run and pack it.
 
@@ -52,12 +53,15 @@ def make_patient(
         ``t1c_k``, the dose that the network is to show.
     head_contrasts : sequence of str, optional
         Those of heads 0, 1, 2, ..., and again from the first on; by default each head draws its own.
+    anatomies : str
+        Folder of real heads' label maps, of which those for training are drawn; empty: the ICBM average.
     """
     simulated_seed = FIRST_SEED + 100_000 * seed + number
     if task == "extract":
-        _pack_head(simulated_seed, path, head_contrasts[number % len(head_contrasts)] if head_contrasts else None)
+        contrast = head_contrasts[number % len(head_contrasts)] if head_contrasts else None
+        _pack_head(simulated_seed, path, contrast, anatomies)
         return
-    patient = simulate_patient(simulated_seed)
+    patient = simulate_patient(simulated_seed, config=PatientConfig(anatomies=anatomies))
     volumes = {name: getattr(patient, name) for name in _INPUTS}
     volumes["t1c_low"] = in_the_field_of(volumes["t1c_low"], patient.t1_clean, patient.labels, patient.brain)
     if target in (FOCAL, DISEASE):
@@ -202,9 +206,9 @@ def pack_heads(folder: Path, packed: Path) -> None:
         pack(path, {"head": image.astype(np.float32)}, {"brain": brain > 0}, spacing_mm=2.0, identity=path.stem)
 
 
-def _pack_head(seed: int, path: Path, contrast: str | None) -> None:
+def _pack_head(seed: int, path: Path, contrast: str | None, anatomies: str) -> None:
     from simulation.head import simulate_head
 
-    head = simulate_head(seed, contrast)
+    head = simulate_head(seed, contrast, anatomies=Path(anatomies) if anatomies else None)
     brain = np.asarray(head.brain, bool)
     pack(path, {"head": head.image}, {"brain": brain}, spacing_mm=2.0, identity=path.stem)

@@ -26,7 +26,7 @@ from training.sources import Source, split
 #: Called after each step with the step, the loss and whether a validation was run.
 Report = Callable[[int, float, dict[str, float] | None], None]
 #: What a resumed run may change without being another run.
-_MAY_CHANGE = {"steps", "precision", "bound"}
+_MAY_CHANGE = {"steps", "precision", "bound", "anatomies"}
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from simulation.anatomy import SHAPE, build_anatomy, draw_anatomy
 from simulation.cache import CHANNELS, generate, read, seeds_in
 from simulation.fields import stream
 from simulation.layers import Label
-from simulation.lesions import ENHANCING_KINDS, MIMIC_KINDS, build_lesion, draw_diameter, draw_lesion, place
+from simulation.lesions import ENHANCING_KINDS, MIMIC_KINDS, build_lesion, draw_diameter, draw_lesion
 from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient
+from simulation.places import place
 
 VOLUMES = ("t1", "flair", "adc", "t1c", "t1c_low", "t1_clean", "concentration_mm", "adc_true")
 
