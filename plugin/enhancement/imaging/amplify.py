@@ -137,11 +137,12 @@ def denoised(
     """The T1c less its noise, which dims no lesion.
 
     Noise has a mean of zero. What is taken off on the mean over some voxels was no noise; where there may be disease
-    it is given back. Where there is, no voxel is dimmed.
+    it is given back. Where the probability is one half and more, no voxel is dimmed.
     """
     most = np.float32(settings.denoise_sds * measured.voxel_noise)
     taken = np.clip(answers.noise, -most, most)
     lost = np.maximum(smoothed_within(taken, brain, 0.7), 0)
     stands_out = np.clip(measured.excess_zyx / np.float32(max(3 * measured.noise, 1e-12)), 0, 1)
-    kept = t1c - taken + np.maximum(chosen, stands_out) * lost
-    return np.asarray(kept + chosen * np.maximum(t1c - kept, 0), dtype=np.float32)
+    back = np.maximum(chosen, stands_out) * lost
+    kept = np.where(taken > 0, np.maximum(taken - back, 0) * (1 - np.minimum(2 * chosen, 1)), taken)
+    return np.asarray(t1c - kept, dtype=np.float32)
