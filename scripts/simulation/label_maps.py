@@ -26,7 +26,7 @@ Purpose = Literal["training", "test"]
 # Of every twenty heads the last four are for test cohorts only.
 _BLOCK, _FOR_TRAINING = 20, 16
 # Another number makes the maps anew.
-_FORMAT = 2
+_FORMAT = 3
 _SCALES = {"wm": 200, "gm": 200, "ventricle": 200, "septa": 200, "log_t1": 250, "distance": 200, "cavity": 200}
 _SMALL = ("wm", "gm", "ventricle", "septa", "log_t1")
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulation.anatomy import SHAPE, Anatomy, AnatomyDraw, build_anatomy, draw_anatomy, mni_to_voxel
+from simulation.brain_masks import imperfect_mask
 from simulation.corruption import (
     SeriesDraw,
     add_ghost,
@@ -332,12 +333,11 @@ def simulate_patient(seed: int, *, config: PatientConfig | None = None) -> Simul
         local = smooth_noise(rng, SHAPE, 45) * np.float32(rng.uniform(0.1, 0.5) * config.misregistration_mm)
         volumes["t1"] = warp_along(volumes["t1"], local, int(rng.integers(3)))
     brain = model.anatomy.brain
-    edge = np.float32(rng.normal(0, 1.0)) + np.float32(rng.uniform(0, 1.2)) * smooth_noise(rng, SHAPE, 25)
     return SimulatedPatient(
         **volumes,
         t1c_k=targets,
         brain=brain,
-        brain_imperfect=model.anatomy.distance < edge,
+        brain_imperfect=imperfect_mask(rng, model.anatomy),
         labels=label_map(model),
         wm=model.anatomy.wm,
         gm=model.anatomy.gm,
