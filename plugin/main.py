@@ -41,17 +41,19 @@ def _serve_red(fault: str) -> None:
 
     As the service does: /status says red, everything else is 503, so that a monitor of /health sees it.
     """
-    reason = {
+    problem = {
         "code": "NOT_LOADED",
-        "message": fault,
+        "reason": fault,
         "advice": "Copy plugin/ anew, run scripts/setup, restart Orthanc.",
     }
 
+    status = {"light": "red", "problems": [{"part": "plugin", "light": "red", **problem}]}
+
     def answer(output: Any, uri: str, **_request: Any) -> None:
         if uri.rstrip("/") == "/enhancement/status":
-            output.AnswerBuffer(json.dumps({"state": "red", "reasons": [reason]}), "application/json")
+            output.AnswerBuffer(json.dumps(status), "application/json")
             return
-        body = json.dumps(reason)
+        body = json.dumps(problem)
         output.SetHttpHeader("Content-Type", "application/json")
         try:
             output.SendHttpStatus(503, body.encode("ascii"))

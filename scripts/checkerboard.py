@@ -15,7 +15,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from enhancement.imaging.registration.register import Registration, register_rigid, resample
-from enhancement.pipeline.enhance import choose_brain_extractor
+from enhancement.pipeline.networks import choose_brain_extractor
 from enhancement.settings import Settings
 
 _TILE_MM = 20.0

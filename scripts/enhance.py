@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from enhancement.errors import EnhancementError
+from enhancement.recipes.offer import offered
 from enhancing.place import require_place
 from enhancing.settings import settings_for
 from enhancing.show import fail, progress_bar, report
@@ -26,29 +27,31 @@ def main(
     brain_extracted: Annotated[
         bool, typer.Option("--brain-extracted", help="The volumes show the brain alone")
     ] = False,
+    recipe: Annotated[str, typer.Option(help="What to make; by default what the configuration names first")] = "",
     config: Annotated[Path | None, typer.Option(help="orthanc.json with a ContrastEnhancement section")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the configuration")] = None,
 ) -> None:
-    """Write T1c-pro.
+    """Make what a recipe makes of a study, such as T1c-pro.
 
     Either STUDY -o FOLDER (DICOM in, DICOM out) or --t1 FILE --t1c FILE [--flair FILE] [--adc FILE] -o FILE.
     """
     console = Console(stderr=True)
-    volumes = {role: path for role, path in (("t1", t1), ("flair", flair), ("adc", adc), ("t1c", t1c)) if path}
-    if (study is None) == (not volumes) or (volumes and not {"t1", "t1c"} <= set(volumes)):
+    volumes = {role: path for role, path in (("T1", t1), ("FLAIR", flair), ("ADC", adc), ("T1C", t1c)) if path}
+    if (study is None) == (not volumes) or (volumes and not {"T1", "T1C"} <= set(volumes)):
         fail(console, "Give either a study folder, or --t1 and --t1c (and --flair, --adc where there are such).", 2)
     try:
-        settings, root = settings_for(config, changes or [], brain_extracted=brain_extracted)
+        settings, root = settings_for(config, changes or [], brain_extracted=brain_extracted, recipe=recipe)
+        chosen = recipe or offered(settings).default.name
         require_place(output, folder=study is not None)
         from enhancing.work import enhance_study, enhance_volumes  # torch: after the arguments are known to be right
 
         with progress_bar(console) as progress:
             if study is not None:
-                done = enhance_study(study, output, settings, root, progress)
+                done = enhance_study(study, output, chosen, settings, root, progress)
             else:
-                done = enhance_volumes(volumes, output, settings, root, progress)
+                done = enhance_volumes(volumes, output, chosen, settings, root, progress)
     except EnhancementError as error:
-        fail(console, f"{error.code}: {error.message.rstrip('.')}. {error.advice}".rstrip(), 1)
+        fail(console, f"{error.code}: {error.reason.rstrip('.')}. {error.problem.advice}".rstrip(), 1)
     report(console, done)
 
 

@@ -117,7 +117,7 @@ def load(studies: int = 30, associations: int = 4, rounds: int = 3, seconds: flo
 
 
 def _is_green(server: Orthanc) -> bool:
-    return bool(server.get("/enhancement/status")["state"] == "green")
+    return bool(server.get("/enhancement/status")["light"] == "green")
 
 
 @app.command()

@@ -83,7 +83,7 @@ def main(
         try:
             train_folds(plan, report=typer.echo)
         except EnhancementError as error:
-            typer.echo(f"failed: {error.message}", err=True)
+            typer.echo(f"failed: {error.reason}", err=True)
             raise typer.Exit(1) from None
     if model is not None:
         manifest = publish_run(plan, model, version=version, metrics=metrics, notes=notes)

@@ -1,4 +1,4 @@
-"""All parts of the service put together, and the thread that keeps them in step with Orthanc."""
+"""The app: puts all parts of the service together, and runs the loop that keeps them in step with Orthanc."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import SecretStr
 
 from enhancement.archive.orthanc import HttpTransport, OrthancArchive, Transport
-from enhancement.errors import EnhancementError, LedgerError
+from enhancement.errors import EnhancementError, LedgerError, Problem
 from enhancement.host.base import Host
 from enhancement.host.messages import Answer, Request
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import Arrival
+from enhancement.recipes.offer import offered
 from enhancement.service import logs
 from enhancement.service.changes import OrthancStore
-from enhancement.service.deliveries import Deliveries
-from enhancement.service.executors.in_process import Outcome
+from enhancement.service.courier import Courier
 from enhancement.service.follow_up import Results
 from enhancement.service.health import Health, Light
 from enhancement.service.intake import Intake
@@ -35,7 +35,10 @@ from enhancement.service.operations import Operations
 from enhancement.service.reconcile import Reconciler
 from enhancement.service.worker import Worker
 from enhancement.settings import SECTION, Settings, parse_settings
-from enhancement.web.routes import Router
+from enhancement.web.router import Router
+
+if TYPE_CHECKING:
+    from enhancement.pipeline.publish import Outcome
 
 log = structlog.get_logger("enhancement")
 
@@ -51,6 +54,13 @@ LOOKS_PER_TICK = 4
 # Python's threads take turns of 5 ms by default. An answer that reads the ledger waits for its turn some ten times, and
 # so took 50 ms while another thread was parsing headers.
 SWITCH_S = 0.0005
+
+DISABLED = Problem("DISABLED", "Enhancement is switched off.", "Set ContrastEnhancement.Enabled to true.")
+NO_AUTHENTICATION = Problem(
+    "NO_AUTHENTICATION",
+    "Remote access is allowed without a password.",
+    "Set AuthenticationEnabled and RegisteredUsers.",
+)
 
 Event = tuple[str, str]
 
@@ -80,7 +90,7 @@ class App:
         self._stop = stop
         self._settings = parse_settings(configuration.get(SECTION, {}))
         self._stable_age_s = float(configuration.get("StableAge", 60))
-        self.health = Health()
+        self._health = Health()
         self._storage = Path(configuration.get("StorageDirectory", "OrthancStorage")).resolve()
         self._ledger = open_ledger(self._settings, configuration, self._storage)
         self._archive = OrthancArchive(_transport(host, configuration))
@@ -91,30 +101,27 @@ class App:
             settle_s=self._stable_age_s + STABLE_SLACK_S,
             recent_s=self._settings.reconciliation.list_days * 86400.0,
         )
-        self._deliveries = Deliveries(
-            self._ledger.database,
-            self._ledger.archive,
-            self._archive,
-            self._settings.delivery,
-            instance=self._ledger.instance,
+        self._courier = Courier(
+            self._ledger.deliveries, self._archive, self._settings.delivery, instance=self._ledger.instance
         )
-        self._results = Results(self._ledger, self._archive, self._settings, self._deliveries)
+        self._results = Results(self._ledger, self._archive, self._settings)
         self._follow_up_due = threading.Event()
-        self._metrics = Metrics(host.metric, self._ledger, self.health)
-        engines = [Models(self._settings, root, device, self.health) for device in self._settings.model.devices]
-        self._workers = [self._worker(engine) for engine in engines]
-        self._intake = Intake(self._ledger, self._archive, engines[0], self._settings, self._reconciler)
+        self._metrics = Metrics(host.metric, self._ledger, self._health)
+        self._recipes = offered(self._settings)
+        models = [Models(self._settings, root, device, self._health) for device in self._settings.model.devices]
+        self._workers = [self._worker(one) for one in models]
+        self._intake = Intake(self._ledger, self._archive, models[0], self._recipes, self._settings, self._reconciler)
         operations = Operations(
             settings=self._settings,
             ledger=self._ledger,
             archive=self._archive,
             lookup=host.sdk_transport(),
             intake=self._intake,
-            engine=engines[0],
+            models=models[0],
+            recipes=self._recipes,
             workers=self._workers,
             results=self._results,
-            deliveries=self._deliveries,
-            health=self.health,
+            health=self._health,
         )
         # As Orthanc decides it: where nothing is said, remote access brings authentication with it.
         remote = bool(configuration.get("RemoteAccessAllowed", False))
@@ -132,21 +139,21 @@ class App:
             for worker in self._workers:
                 worker.start()
         else:
-            self.health.report("settings", Light.YELLOW, "DISABLED", "Enhancement is switched off.", "Set Enabled.")
+            self._health.report("settings", Light.YELLOW, DISABLED)
         started = False
         slow = 0.0
         while not self._stop.is_set():
             if not started or self._generation != self._ledger.generation:
-                started = self._guarded(self._take_up)
-            self._guarded(partial(self._take, events))
+                started = self._guarded("restart", self._take_up)
+            self._guarded("events", partial(self._take, events))
             if self._settings.enabled:
-                self._guarded(self._look)
+                self._guarded("looks", self._look)
             if self._follow_up_due.is_set():
                 self._follow_up_due.clear()
-                self._guarded(self._results.follow_up)
+                self._guarded("follow-up", self._results.follow_up)
             if time.monotonic() - slow > SLOW_TICK_S:
                 slow = time.monotonic()
-                self._guarded(self._keep_house)
+                self._guarded("housekeeping", self._keep_house)
         self._end_workers()
         self._ledger.close()
 
@@ -162,30 +169,29 @@ class App:
         deadline = time.monotonic() + within_s
         return all(worker.join(max(0.0, deadline - time.monotonic())) for worker in self._workers)
 
-    def _guarded(self, step: Callable[[], Any]) -> bool:
-        """Run one step; a fault is reported once and does not end the thread. Whether it went well."""
-        name = getattr(step, "__name__", "taking events")
+    def _guarded(self, part: str, step: Callable[[], Any]) -> bool:
+        """Run one step of this part; return whether it went well. A fault is reported once, and ends nothing."""
         try:
             step()
         except LedgerError as error:
             self._report("ledger", Light.RED, error)
         except EnhancementError as error:
-            self._report(name, Light.YELLOW, error)
+            self._report(part, Light.YELLOW, error)
         except Exception as error:  # the last frame of this thread
-            fault = EnhancementError(f"unexpected {type(error).__name__} in {name}", advice="See Orthanc's log.")
-            if self._report(name, Light.YELLOW, fault):
+            fault = EnhancementError(f"unexpected {type(error).__name__} in {part}", advice="See Orthanc's log.")
+            if self._report(part, Light.YELLOW, fault):
                 log.error("unexpected fault", exc_info=True)
         else:
-            self.health.clear("ledger")
-            self.health.clear(name)
+            self._health.clear("ledger")
+            self._health.clear(part)
             return True
         self._stop.wait(FAULT_S)
         return False
 
     def _report(self, part: str, light: Light, error: EnhancementError) -> bool:
-        news = self.health.report(part, light, error.code, error.message, error.advice)
+        news = self._health.report(part, light, error.problem)
         if news:
-            log.error("fault", part=part, code=error.code, reason=error.message)
+            log.error("fault", part=part, code=error.code, reason=error.reason)
         return news
 
     def _take(self, events: queue.SimpleQueue[Event]) -> None:
@@ -245,25 +251,26 @@ class App:
                 worker.supervise()
         breaker = self._ledger.records.circuit()
         if str(breaker.circuit) == "CLOSED":
-            self.health.clear("circuit")
+            self._health.clear("circuit")
         else:
-            message = f"the last {breaker.failures} jobs failed with {breaker.code}"
+            reason = f"the last {breaker.failures} jobs failed with {breaker.code}"
             advice = "Mend the cause; meanwhile one job is tried at a time."
-            self.health.report("circuit", Light.RED, "CIRCUIT_OPEN", message, advice)
+            self._health.report("circuit", Light.RED, Problem("CIRCUIT_OPEN", reason, advice))
         self._metrics.publish()
         self._results.follow_up()
-        self._deliveries.step()
+        self._courier.step()
         if self._settings.enabled and self._settings.automatic:
             self._reconciler.sweep()
 
-    def _worker(self, engine: Models) -> Worker:
+    def _worker(self, models: Models) -> Worker:
         return Worker(
-            engine.device,
+            models.device,
             ledger=self._ledger,
             archive=self._archive,
-            engine=engine,
+            models=models,
+            recipes=self._recipes,
             settings=self._settings,
-            health=self.health,
+            health=self._health,
             stop=self._stop,
             storage=self._storage,
             stored=self._stored,
@@ -276,13 +283,7 @@ class App:
 
     def _warn_of_open_doors(self, *, remote: bool, authenticated: bool) -> None:
         if remote and not authenticated:
-            self.health.report(
-                "doors",
-                Light.YELLOW,
-                "NO_AUTHENTICATION",
-                "Remote access is allowed without a password.",
-                "Set AuthenticationEnabled and RegisteredUsers.",
-            )
+            self._health.report("doors", Light.YELLOW, NO_AUTHENTICATION)
 
 
 def open_ledger(settings: Settings, configuration: dict[str, Any], storage: Path) -> Ledger:

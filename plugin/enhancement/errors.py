@@ -1,8 +1,8 @@
-"""The whole exception tree.
+"""The tree of errors, and the `Problem` that each of them states.
 
 ::
 
-    EnhancementError                 code, message, advice
+    EnhancementError                 holds a Problem: code, reason, advice
     ├── SettingsError                our status turns red and says why; Orthanc serves on
     ├── InputError                   the study is refused with a code; nothing is stored
     │   ├── MissingRole              a required series is not in the study
@@ -18,7 +18,8 @@
     │   └── OutOfMemory              the device has no room, also after every fallback
     ├── StageError
     │   ├── RegistrationFailed
-    │   └── SkullStripFailed
+    │   ├── SkullStripFailed
+    │   └── JobTimeout               the watchdog ended the job
     ├── ArchiveError                 status, uri
     ├── LedgerError                  the ledger cannot be opened, or is of another version
     └── Cancelled                    somebody asked for it, or Orthanc stops
@@ -30,28 +31,63 @@ by Orthanc identifier or UID, never by patient.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, why, and what a person can do about it.
+
+    This one value passes from an error to the ledger's row, to the light and to the HTTP answer.
+
+    Parameters
+    ----------
+    code : str
+        Stable upper-case identifier for machines, such as ``T1C_MISSING_SLICE``. Empty where nothing is wrong; `reason`
+        is then a remark, if there is one.
+    reason : str
+        One sentence: what was needed and what was found.
+    advice : str
+        What a person can do about it; empty where nobody can do anything.
+    """
+
+    code: str = ""
+    reason: str = ""
+    advice: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """``{"code": ..., "reason": ..., "advice": ...}``, the form that a problem has in every answer."""
+        return {"code": self.code, "reason": self.reason, "advice": self.advice}
+
+
+NO_PROBLEM = Problem()
+
 
 class EnhancementError(Exception):
     """Base of all errors of this package.
 
     Parameters
     ----------
-    message : str
-        One sentence: what was needed and what was found.
-    code : str, optional
-        Stable upper-case identifier for machines, such as ``T1C_MISSING_SLICE``; the class' own by default.
-    advice : str, optional
-        What a person can do about it.
+    reason, code, advice : str
+        As in `Problem`; code and advice are the class' own by default.
     """
 
     default_code = "ENHANCEMENT_ERROR"
     default_advice = ""
 
-    def __init__(self, message: str, *, code: str | None = None, advice: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code or self.default_code
-        self.advice = self.default_advice if advice is None else advice
+    def __init__(self, reason: str, *, code: str | None = None, advice: str | None = None) -> None:
+        super().__init__(reason)
+        self.problem = Problem(code or self.default_code, reason, self.default_advice if advice is None else advice)
+
+    @property
+    def code(self) -> str:
+        """The problem's code."""
+        return self.problem.code
+
+    @property
+    def reason(self) -> str:
+        """The problem's reason."""
+        return self.problem.reason
 
 
 class SettingsError(EnhancementError):
@@ -124,6 +160,11 @@ class SkullStripFailed(StageError):
     default_code = "SKULL_STRIP_FAILED"
 
 
+class JobTimeout(StageError):
+    default_code = "TIMEOUT"
+    default_advice = "Raise ContrastEnhancement.Limits.JobSeconds, or look for what slows this machine down."
+
+
 class ArchiveError(EnhancementError):
     """The archive refused or failed.
 
@@ -139,14 +180,14 @@ class ArchiveError(EnhancementError):
 
     def __init__(
         self,
-        message: str,
+        reason: str,
         *,
         code: str | None = None,
         advice: str | None = None,
         status: int | None = None,
         uri: str | None = None,
     ) -> None:
-        super().__init__(message, code=code, advice=advice)
+        super().__init__(reason, code=code, advice=advice)
         self.status = status
         self.uri = uri
 

@@ -1,8 +1,10 @@
-"""The "ContrastEnhancement" section of orthanc.json, as frozen models.
+"""The settings: the section "ContrastEnhancement" of orthanc.json, as frozen models.
 
-One model per stage; PascalCase keys over snake_case fields, as Orthanc writes its own. An unknown key, a
-wrong type or a value out of range becomes a `SettingsError` that names the JSON path, what was found and
-what is allowed. No other module reads configuration, environment or command line.
+There is one model for each stage. Keys are in PascalCase, as Orthanc writes its own; fields are in snake_case. An
+unknown key, a wrong type or a value out of range becomes a `SettingsError`, which names the JSON path, what was found
+and what is allowed. No other module reads configuration, environment or command line.
+
+`docs/settings.md` is written from the descriptions here by ``scripts/document.py``.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Role(StrEnum):
     ADC = "ADC"
     T2 = "T2"
     T1C_VFA = "T1C_VFA"
+    T1C_LOW = "T1C_LOW"
 
 
 class _Stage(BaseModel):
@@ -40,24 +43,60 @@ class _Stage(BaseModel):
 
 
 class ModelSettings(_Stage):
-    """Which weights, and how much of the ensemble to run."""
+    """How the networks are run, whichever the recipe."""
 
-    folder: Path = Field(default=Path("t1c-pro"), description="Model folder; relative to ModelWeights")
-    folds: Annotated[int, Field(ge=1, le=5)] = Field(default=5, description="How many of the networks to run")
-    mirrorings: Literal[1, 2, 4, 8] = Field(default=8, description="How many mirror images each network sees")
-    devices: tuple[str, ...] = Field(default=("auto",), description="auto, cpu, cuda:0, ...; one worker each")
+    folds: Annotated[int, Field(ge=1, le=5)] = Field(
+        default=5, description="How many networks of the ensemble are run; fewer are faster and less certain."
+    )
+    mirrorings: Literal[1, 2, 4, 8] = Field(
+        default=8, description="How many mirror images of a study each network sees; fewer are faster and less certain."
+    )
+    devices: tuple[str, ...] = Field(
+        default=("auto",),
+        description=(
+            "Where the networks run: auto (a GPU if there is one), cpu, or cuda:0 and so on. Each entry gets a "
+            "worker of its own, which does one job at a time."
+        ),
+    )
     precision: Literal["bfloat16", "float32"] = Field(
-        default="bfloat16", description="bfloat16 only where the processor has it in hardware"
+        default="bfloat16",
+        description=(
+            "Number format of the networks. bfloat16 is faster, and is used only where the processor computes in it."
+        ),
     )
     threads: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="CPU threads of the networks; 0: as many as there are cores"
+        default=0, description="How many CPU threads the networks use; 0 takes as many as there are cores."
     )
+
+
+class RecipeSettings(_Stage):
+    """One recipe that is offered here; null means the recipe's own choice."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Name of the recipe, such as t1c-pro.")
+    enabled: bool = Field(
+        default=True,
+        description=(
+            "Whether studies are enhanced by this recipe without being asked to; switched off, it is made only "
+            "when asked for by name."
+        ),
+    )
+    model: Path | None = Field(
+        default=None, description="Folder of the model, below ModelWeights; by default the recipe's own."
+    )
+    series_description: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description=(
+            "SeriesDescription of the result; by default the recipe's own. It should keep saying that the "
+            "series was not acquired."
+        ),
+    )
+    settings: dict[str, Any] = Field(default={}, description="Settings that only this recipe has.")
 
 
 class Condition(_Stage):
     """One test of one value of a series: a keyword, one operator and what to compare with.
 
-    `keyword` is any DICOM keyword, or one of those that matching computes (see enhancement/dicom/facts.py):
+    `keyword` is any DICOM keyword, or one of those that matching computes (see enhancement/dicom/matching/facts.py):
     Description, BValues, Diffusion, Contrast, Frames, OwnOutput, Vendor. Text is compared without case;
     `matches` is a regular expression that may be found anywhere, in the text as stored or in its words
     (accents, underscores and punctuation taken out). A value with several parts passes if one part does.
@@ -98,7 +137,7 @@ class Rule(_Stage):
 
 
 class Rules(_Stage):
-    """What no series of ours is (`exclude`), and per role an ordered list of what it is."""
+    """Which series play which role: `exclude` names what plays none, `roles` lists what plays each, tried in order."""
 
     exclude: tuple[Rule, ...] = ()
     roles: dict[Role, tuple[Rule, ...]] = Field(default_factory=dict)
@@ -107,111 +146,185 @@ class Rules(_Stage):
 class MatchingSettings(_Stage):
     """Which series plays which role."""
 
-    rules: Rules | None = Field(default=None, description="In place of the built-in rules")
-    extra_rules: Rules = Field(default=Rules(), description="Tried before the built-in rules")
-    contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean contrast was given")
-    no_contrast_marks: tuple[str, ...] = Field(default=(), description="Further words that mean it was not")
-    required_roles: tuple[Role, ...] = Field(
-        default=(Role.T1, Role.T1C), description="Without these a study is refused"
+    rules: Rules | None = Field(default=None, description="Rules that take the place of all built-in ones.")
+    extra_rules: Rules = Field(default=Rules(), description="Rules that are tried before the built-in ones.")
+    contrast_marks: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Words in a series' description that say here that contrast agent was given, besides those that are known."
+        ),
     )
-    wanted_roles: tuple[Role, ...] = Field(
-        default=(Role.FLAIR, Role.DWI), description="Used when there; reported when missing"
+    no_contrast_marks: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Words in a series' description that say here that no contrast agent was given, besides those that "
+            "are known."
+        ),
     )
 
 
 class PreprocessingSettings(_Stage):
-    """From the scanner's grids to the network's."""
+    """How series are brought from the scanner's grids to the network's."""
 
     brain_extractor: Literal["auto", "hd-bet", "built-in", "none"] = Field(
         default="auto",
-        description="auto: HD-BET where its weights are installed, else built-in; none: the images are brain-extracted",
+        description=(
+            "What finds the brain: hd-bet, built-in, or none where the series hold nothing but brain. auto "
+            "takes HD-BET if its weights are installed, and the built-in one if not."
+        ),
     )
     hd_bet_folder: Path | None = Field(
-        default=None, description="Folder of the HD-BET weights (scripts/fetch_hd_bet.py)"
+        default=None, description="Folder of HD-BET's weights, which scripts/fetch_hd_bet.py fetches."
     )
     hd_bet_sha256: str | None = Field(
-        default=None, pattern=r"^[0-9a-f]{64}$", description="Of checkpoint_final.pth; by default the fetched one's"
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of HD-BET's checkpoint_final.pth; by default that of the file which the script fetches.",
     )
-    bias_field: bool = Field(default=True, description="N4 bias field correction")
-    require_flair: bool = Field(default=False, description="Refuse studies without FLAIR")
-    require_adc: bool = Field(default=False, description="Refuse studies without diffusion")
+    bias_field: bool = Field(
+        default=True, description="Whether the uneven brightness that the receive coils leave is corrected (N4)."
+    )
+    require_flair: bool = Field(
+        default=False, description="Whether a study without FLAIR is refused by recipes that use one."
+    )
+    require_adc: bool = Field(
+        default=False, description="Whether a study without diffusion is refused by recipes that use it."
+    )
 
 
 class Limit(_Stage):
-    """Beyond `soft` the result carries a warning, beyond `hard` the study is refused; null switches one off."""
+    """A limit of the gate: beyond `soft` a warning, beyond `hard` a refusal; null switches it off."""
 
     soft: float | None = None
     hard: float | None = None
 
 
 class GateSettings(_Stage):
-    """Limits of the quality gate; each is measured on simulated failures by scripts/gate_study.py."""
+    """The limits of the quality gate, each measured on simulated failures by scripts/gate_study.py.
 
-    brain_volume_low_ml: Limit = Field(default=Limit(soft=950, hard=800), description="Smallest brain, ml")
+    Beyond `Soft` the result carries a warning, beyond `Hard` the study is refused; null switches a limit off.
+    """
+
+    brain_volume_low_ml: Limit = Field(
+        default=Limit(soft=950, hard=800),
+        description=(
+            "The brain must have at least this volume (ml); a smaller one was cut off, or was not found whole."
+        ),
+    )
     brain_volume_high_ml: Limit = Field(
-        default=Limit(soft=2000, hard=2150), description="Largest brain with its CSF, ml"
+        default=Limit(soft=2000, hard=2150),
+        description="The brain with its CSF may have at most this volume (ml); a larger one holds what is not brain.",
     )
     coverage: Limit = Field(
-        default=Limit(soft=0.97, hard=0.85), description="Least share of the brain that T1 and T1c cover"
+        default=Limit(soft=0.97, hard=0.85),
+        description="Each series that the recipe needs must cover at least this share of the brain.",
     )
     coverage_optional: Limit = Field(
-        default=Limit(soft=0.9, hard=None), description="The same of FLAIR and ADC, which may be missing"
+        default=Limit(soft=0.9, hard=None),
+        description="Each series that may be missing must cover at least this share of the brain.",
     )
-    atlas_overlap: Limit = Field(default=Limit(soft=0.86, hard=0.8), description="Least Dice with the atlas' brain")
+    atlas_overlap: Limit = Field(
+        default=Limit(soft=0.86, hard=0.8),
+        description="The brain must overlap with the atlas' brain at least so well (Dice coefficient).",
+    )
     overhang: Limit = Field(
-        default=Limit(soft=0.16, hard=0.30), description="Largest share of the brain found that lies outside the atlas'"
+        default=Limit(soft=0.16, hard=0.30),
+        description="At most this share of the brain may lie outside the atlas' brain, as scalp does.",
     )
     agreement: Limit = Field(
-        default=Limit(soft=2.8, hard=2.1), description="Least ratio of mutual information to that of wrong poses"
+        default=Limit(soft=2.8, hard=2.1),
+        description=(
+            "A registered series must agree with the reference at least so many times better than in wrong "
+            "positions (mutual information)."
+        ),
     )
     place: Limit = Field(
         default=Limit(soft=1.0, hard=1.1),
-        description="Largest mutual information beside the place found, over that there",
+        description=(
+            "Moved by 4 mm or 4 degrees, a registered series may agree with the reference at most so many times"
+            " as well as in its place (mutual information)."
+        ),
     )
     enhancement: Limit = Field(
-        default=Limit(soft=0.6, hard=0.2), description="Least brightening of vessels and dura by contrast, brain SDs"
+        default=Limit(soft=0.6, hard=0.2),
+        description=(
+            "Vessels and dura must brighten at least so much from T1 to T1c (standard deviations of the brain);"
+            " with less, no contrast agent was given."
+        ),
     )
     white_matter: Limit = Field(
         default=Limit(soft=1.15, hard=1.2),
-        description="Largest ratio of white to grey matter in T1c, over that in T1; more is another sequence",
+        description=(
+            "White matter may brighten against grey matter at most by this factor from T1 to T1c; with more, "
+            "the sequences are unlike."
+        ),
     )
     grey_matter: Limit = Field(
-        default=Limit(soft=1.35, hard=2.0), description="Largest ratio of grey to white matter in T1c, over that in T1"
+        default=Limit(soft=1.35, hard=2.0),
+        description=(
+            "Grey matter may brighten against white matter at most by this factor from T1 to T1c; with more, "
+            "the sequences are unlike."
+        ),
     )
-    identical: Limit = Field(default=Limit(soft=0.999, hard=0.9999), description="Largest correlation of T1 and T1c")
-    noise: Limit = Field(default=Limit(soft=0.12, hard=0.25), description="Largest noise, in brain means")
+    identical: Limit = Field(
+        default=Limit(soft=0.999, hard=0.9999),
+        description="T1 and T1c may correlate at most so well; with more, they are the same image.",
+    )
+    noise: Limit = Field(
+        default=Limit(soft=0.12, hard=0.25),
+        description="A series may have at most this noise, as a share of the brain's mean.",
+    )
     ghosting: Limit = Field(
-        default=Limit(soft=0.12, hard=0.25), description="Largest ghost, as a share of the picture it repeats"
+        default=Limit(soft=0.12, hard=0.25),
+        description=(
+            "A ghost (the head once more, some way off, as after motion) may be at most so strong, as a share "
+            "of the image."
+        ),
     )
     clipped: Limit = Field(
         default=Limit(soft=0.005, hard=0.05),
-        description="Largest share of the brain that is cut off, by the scanner or by the network's scale",
+        description=(
+            "At most this share of the brain may be cut off in its brightness, by the scanner or by the "
+            "network's scale."
+        ),
     )
     spread: Limit = Field(
-        default=Limit(soft=0.25, hard=1.0), description="Largest spread of the ensemble in the brain, brain SDs"
+        default=Limit(soft=0.25, hard=1.0),
+        description=(
+            "The networks may disagree at most so much, on average over the brain (standard deviations of the brain)."
+        ),
     )
 
 
 class OutputSettings(_Stage):
-    """What is written, and how it calls itself."""
+    """What is stored, and how it names itself."""
 
     native_method: Literal["residual", "resampled", "detail"] = Field(
-        default="detail", description="Way back to the T1c's grid; see enhancement/imaging/native.py"
+        default="detail",
+        description=(
+            "How the result comes back to the acquired grid. detail keeps the acquired detail that stands above"
+            " the noise, residual keeps all of it with its noise, resampled keeps none."
+        ),
     )
-    store_adc: bool = Field(default=True, description="Store the computed ADC map as a series too")
-    series_description: Annotated[str, Field(min_length=1, max_length=64)] = Field(
-        default="T1c-pro AI-enhanced, not acquired",
-        description="SeriesDescription of T1c-pro; keep it telling that it was not acquired",
+    store_adc: bool = Field(
+        default=True,
+        description="Whether an ADC map that was computed from the diffusion images is stored as a series too.",
     )
     adc_series_description: Annotated[str, Field(min_length=1, max_length=64)] = Field(
-        default="ADC computed from DWI", description="SeriesDescription of the computed ADC map"
+        default="ADC computed from DWI", description="SeriesDescription of the computed ADC map."
     )
     content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = Field(
-        default="RESEARCH", description="ContentQualification (0018,9004)"
+        default="RESEARCH", description="ContentQualification (0018,9004) of every result."
     )
-    keep_superseded: bool = Field(default=True, description="Keep a former result when better inputs made a new one")
+    keep_superseded: bool = Field(
+        default=True,
+        description="Whether a result stays in the archive after better inputs, or another model, made a newer one.",
+    )
     label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = Field(
-        default="contrast-enhanced", description="Put on the study where Orthanc knows labels (1.12); empty for none"
+        default="contrast-enhanced",
+        description=(
+            "Label that is put on a study with a result, where Orthanc has labels (from 1.12 on); empty for none."
+        ),
     )
 
 
@@ -220,111 +333,168 @@ class LedgerSettings(_Stage):
 
     url: SecretStr | None = Field(
         default=None,
-        description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE; by default beside Orthanc's storage",
+        description=(
+            "Database of the jobs: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE. By default a "
+            "file in Orthanc's storage folder."
+        ),
     )
     archive_name: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         default="default",
-        description="Orthancs that share one storage share this name; others on the same ledger need their own",
+        description=(
+            "Name of the archive that the jobs belong to. Orthancs that share one storage share it; others on "
+            "the same database need a name of their own."
+        ),
     )
     busy_seconds: Annotated[float, Field(ge=0.1, le=30)] = Field(
-        default=2.0, description="Longest wait for a ledger that another process holds"
+        default=2.0, description="How long an answer waits for a database that another process holds."
     )
     synchronous: Literal["FULL", "NORMAL"] = Field(
-        default="FULL", description="SQLite: FULL survives a power failure, NORMAL a crash"
+        default="FULL",
+        description=(
+            "SQLite only. With FULL every job written down survives a power failure; NORMAL is faster, and may "
+            "lose the last ones then."
+        ),
     )
     rebuild_damaged: bool = Field(
-        default=True, description="Set a damaged SQLite file aside and rebuild the ledger from the archive"
+        default=True,
+        description=(
+            "Whether a damaged SQLite file is set aside and replaced by an empty one, which is filled from what"
+            " the archive holds. Switched off, the light turns red."
+        ),
     )
 
 
 class QueueSettings(_Stage):
-    """How long the queue may get, how often a job is tried, and when everything pauses."""
+    """How long the queue may get, how often a job is tried, and when all jobs pause."""
 
-    max_queued: Annotated[int, Field(ge=1)] = Field(default=2000, description="Longer queues refuse")
+    max_queued: Annotated[int, Field(ge=1)] = Field(
+        default=2000, description="How many jobs may wait; studies beyond that are looked at again later."
+    )
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=4, description="Failures after which a job is set aside"
+        default=4, description="After so many failures a job ends as FAILED, and waits for a person."
     )
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=10, description="How often Orthanc may die over one job before that job is set aside"
+        default=10, description="After Orthanc died so many times over one job, that job ends as FAILED."
     )
     lease_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
-        default=30.0, description="Silence after which a dead worker's job is taken up again"
+        default=30.0, description="A job whose worker has been silent for so long is taken up again."
     )
     retry_initial_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
-        default=30.0, description="First pause before a new attempt; doubled each time"
+        default=30.0, description="Pause after a job's first failure; each further one doubles it."
     )
     retry_max_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(
-        default=3600.0, description="Longest pause before a new attempt"
+        default=3600.0, description="Longest pause between two attempts at a job."
     )
     ageing_minutes: Annotated[float, Field(gt=0)] = Field(
-        default=240.0, description="Waiting that lifts a job by one class of priority"
+        default=240.0, description="So much waiting lifts a job by one class of priority, so that none waits for ever."
     )
     breaker_failures: Annotated[int, Field(ge=2, le=1000)] = Field(
-        default=5, description="Failures of one kind in a row that pause the queue"
+        default=5,
+        description="When so many jobs in a row, over at least two studies, fail with one code, the queue pauses.",
     )
-    breaker_pause_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(default=600.0, description="For how long")
+    breaker_pause_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(
+        default=600.0, description="How long that pause lasts; then one job is tried."
+    )
 
 
 class AccessSettings(_Stage):
-    """Which of Orthanc's RegisteredUsers may do what; ``*`` is everyone whom Orthanc lets in. All may read."""
+    """Which of Orthanc's RegisteredUsers may do what. ``*`` is everyone whom Orthanc lets in; all of them may read."""
 
-    operators: tuple[str, ...] = Field(default=("*",), description="May start, cancel and retry jobs")
+    operators: tuple[str, ...] = Field(default=("*",), description="Who may start, cancel and retry jobs.")
     administrators: tuple[str, ...] = Field(
-        default=("*",), description="May pause and resume, withdraw results, and see the settings"
+        default=("*",), description="Who may pause and resume, delete results, and see the settings."
     )
     trusted_user_header: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9-]{0,64}$",
-        description="Header in which an authenticating proxy names the user; only where nothing else reaches Orthanc",
+        description=(
+            "Header in which an authenticating proxy names the user. Set it only where nothing but that proxy "
+            "reaches Orthanc: whoever does could name himself."
+        ),
     )
 
 
 class LimitSettings(_Stage):
     """What one study may cost."""
 
-    max_study_instances: Annotated[int, Field(ge=1)] = Field(default=20000, description="Larger studies are refused")
-    max_study_megabytes: Annotated[int, Field(ge=1)] = Field(default=8192, description="Larger studies are refused")
+    max_study_instances: Annotated[int, Field(ge=1)] = Field(
+        default=20000, description="A study with more instances is refused before any of it is read."
+    )
+    max_study_megabytes: Annotated[int, Field(ge=1)] = Field(
+        default=8192, description="A study with more megabytes is refused before any of it is read."
+    )
     job_seconds: Annotated[float, Field(ge=1)] = Field(
-        default=3600.0, description="The watchdog ends a job that runs longer"
+        default=3600.0, description="A job that runs longer is ended at its next step, and counts as failed."
     )
     min_free_disk_megabytes: Annotated[int, Field(ge=0)] = Field(
-        default=512, description="With less room than this on Orthanc's disk nothing is stored"
+        default=512, description="With less free space on Orthanc's disk, no job begins."
     )
     min_free_memory_megabytes: Annotated[int, Field(ge=0)] = Field(
-        default=1024, description="With less free memory than this a job waits and is tried again"
+        default=1024, description="With less free memory, no job begins."
     )
 
 
 class ReconciliationSettings(_Stage):
-    """What is looked at again after a restart."""
+    """Which studies are looked at again after a restart."""
 
     list_days: Annotated[float, Field(ge=0)] = Field(
-        default=30.0, description="With a new ledger, studies changed in the last so many days are looked at"
+        default=30.0,
+        description=(
+            "With a new or a lost ledger, studies that changed in the last so many days are looked at; older "
+            "ones are left alone."
+        ),
     )
 
 
 class DeliverySettings(_Stage):
-    """Where finished series are sent, besides staying in this archive."""
+    """Where results are sent, besides staying in this archive."""
 
     destinations: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...] = Field(
-        default=(), description="Names of DicomModalities"
+        default=(), description="Names of DicomModalities that every result is sent to by C-STORE."
     )
-    storage_commitment: bool = Field(default=False, description="Ask the destination to commit")
+    storage_commitment: bool = Field(
+        default=False,
+        description=(
+            "Whether the destination is asked to confirm that it keeps what it received (storage commitment)."
+        ),
+    )
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=20, description="Failures after which a delivery is set aside"
+        default=20, description="After so many failures a delivery is given up."
     )
     retry_initial_seconds: Annotated[float, Field(ge=0.1, le=3600)] = Field(
-        default=60.0, description="First pause; doubled each time"
+        default=60.0, description="Pause after a delivery's first failure; each further one doubles it."
     )
-    retry_max_seconds: Annotated[float, Field(ge=0.1, le=86400)] = Field(default=3600.0, description="Longest pause")
+    retry_max_seconds: Annotated[float, Field(ge=0.1, le=86400)] = Field(
+        default=3600.0, description="Longest pause between two attempts at a delivery."
+    )
 
 
 class Settings(_Stage):
-    """The whole section."""
+    """The whole section "ContrastEnhancement"."""
 
-    enabled: bool = Field(default=True, description="Off: Orthanc serves, nothing is enhanced")
-    automatic: bool = Field(default=True, description="Start by itself when a study is stable; off: only by hand")
-    model_weights: Path = Field(default=Path("model_weights"), description="Folder of the model folders")
+    enabled: bool = Field(
+        default=True,
+        description="Whether anything is enhanced at all; switched off, Orthanc serves as without the plugin.",
+    )
+    automatic: bool = Field(
+        default=True,
+        description=(
+            "Whether studies are enhanced when they have arrived; switched off, only when somebody asks for it."
+        ),
+    )
+    model_weights: Path = Field(
+        default=Path("model_weights"),
+        description=(
+            "Folder that holds the folders of the models. A relative path starts at the folder above plugin/."
+        ),
+    )
+    recipes: Annotated[tuple[RecipeSettings, ...], Field(min_length=1)] = Field(
+        default=(RecipeSettings(name="t1c-pro"),),
+        description=(
+            "The recipes that are offered. A study that arrives, and a request that names none, gets the result"
+            " of each that is enabled."
+        ),
+    )
     matching: MatchingSettings = MatchingSettings()
     model: ModelSettings = ModelSettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()
@@ -337,8 +507,19 @@ class Settings(_Stage):
     delivery: DeliverySettings = DeliverySettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()
     preload: bool = Field(
-        default=True, description="Verify and load the weights when Orthanc has started, not at the first job"
+        default=True,
+        description=(
+            "Whether the weights are verified and loaded as soon as Orthanc has started; switched off, at the "
+            "first job."
+        ),
     )
+
+    @model_validator(mode="after")
+    def _each_recipe_once(self) -> Settings:
+        names = [recipe.name for recipe in self.recipes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Recipes needs each Name once, found {', '.join(sorted(names))}")
+        return self
 
 
 def parse_settings(section: Mapping[str, Any]) -> Settings:

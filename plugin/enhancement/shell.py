@@ -1,7 +1,7 @@
-"""The light shell that Orthanc loads: registers callbacks at once, brings everything else up in a thread.
+"""The shell that Orthanc loads: it registers callbacks at once, and brings everything else up in a thread.
 
-Only the standard library is imported here. Orthanc therefore starts as fast as without us, and a broken
-setting, a missing package or a damaged ledger becomes a red status instead of an Orthanc that stays down.
+It imports only the standard library, and modules of ours that do the same. Orthanc therefore starts as fast as without
+us. A wrong setting, a missing package or a damaged ledger turns the light red, and Orthanc serves on.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enhancement.errors import EnhancementError, LedgerError
+from enhancement.errors import EnhancementError, LedgerError, Problem
 from enhancement.host.base import THREAD_NAME, Host
-from enhancement.host.messages import Answer, Request, problem
+from enhancement.host.messages import Answer, Request, problem_answer
+from enhancement.service.health import Health, Light
 
 if TYPE_CHECKING:
     from enhancement.app import App
@@ -30,6 +31,7 @@ STOP_TIMEOUT_S = 4.0
 LEAVE_S = 8.0
 RETRY_S = 10.0
 RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED_STUDY", "DELETED_SERIES"})
+_STARTING = Problem("STARTING", "The plugin is starting.", "Ask again in a few seconds.")
 _INSTALL = (
     f"Run scripts/setup, which makes .venv for the Python that Orthanc embeds ({sys.version_info.major}."
     f"{sys.version_info.minor}), and restart Orthanc."
@@ -37,7 +39,7 @@ _INSTALL = (
 
 
 class Shell:
-    """Callbacks of one Orthanc process.
+    """The callbacks of one Orthanc process.
 
     Parameters
     ----------
@@ -53,7 +55,9 @@ class Shell:
         self._events: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._app: App | None = None
-        self._fault: EnhancementError | None = None
+        self._problem = _STARTING
+        self._health = Health()  # until the app is up, which has its own
+        self._health.report("plugin", Light.YELLOW, _STARTING)
         self._thread: threading.Thread | None = None
         self._stopped_at = 0.0
 
@@ -80,7 +84,7 @@ class Shell:
             self._events.put((kind, resource))
 
     def _leave(self) -> None:
-        """End the process here if a step of native code outlives all patience; Python runs this before it finalises.
+        """End the process here if a step of native code outlives all patience. Python runs this before it finalises.
 
         Orthanc has closed its database by now. A thread that came back from C++ into a finalised Python would be
         unwound through that C++, which aborts: Orthanc would seem to have crashed (measured: SIGABRT in place of 0).
@@ -102,7 +106,7 @@ class Shell:
                 from enhancement.app import App
 
                 self._app = App(self._host, self._root, stop=self._stop)
-                self._fault = None
+                self._health.clear("plugin")
                 self._app.run(self._events)
                 return
             except LedgerError as error:
@@ -118,20 +122,16 @@ class Shell:
 
     def _fail(self, error: EnhancementError) -> None:
         self._app = None
-        if self._fault is None or self._fault.message != error.message:
-            advice = f" ({error.advice.rstrip('.')})" if error.advice else ""
-            self._host.log("error", f"enhancement: {error.code}: {error.message}{advice}")
-        self._fault = error
+        problem = self._problem = error.problem
+        if self._health.report("plugin", Light.RED, problem):
+            advice = f" ({problem.advice.rstrip('.')})" if problem.advice else ""
+            self._host.log("error", f"enhancement: {problem.code}: {problem.reason}{advice}")
 
     def _answer(self, request: Request) -> Answer:
         app = self._app
         if app is not None:
             return app.answer(request)
-        if self._fault is None:
-            if request.path.rstrip("/") == "/enhancement/status":
-                return Answer(200, {"state": "starting", "reasons": []})
-            return problem(503, "STARTING", "The plugin is starting.", "Ask again in a few seconds.", Retry_After="2")
-        fault = {"code": self._fault.code, "message": self._fault.message, "advice": self._fault.advice}
         if request.path.rstrip("/") == "/enhancement/status":
-            return Answer(200, {"state": "red", "reasons": [fault]})
-        return Answer(503, fault)
+            return Answer(200, self._health.to_json())
+        problem = self._problem
+        return problem_answer(503, problem, **({"Retry_After": "2"} if problem is _STARTING else {}))

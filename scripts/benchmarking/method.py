@@ -85,16 +85,17 @@ def _peak_mb() -> int:
 
 def _read(study: Path, changes: Sequence[str]) -> Prepared:
     from enhancement.archive.folder import FolderArchive
-    from enhancement.pipeline.enhance import StudyInput, read_study
-    from enhancement.pipeline.fingerprint import INPUT_ROLES
+    from enhancement.pipeline.read import StudyInput, read_study
+    from enhancement.recipes.offer import offered
 
     settings, _ = settings_for(None, changes, brain_extracted=False)
+    recipe = offered(settings).default
 
     def series(read: StudyInput) -> list[str]:
         # Other roles are matched and left alone, so plain reading is not to read them either.
-        return sorted(uid for role in INPUT_ROLES for uid in read.match.uids(role))
+        return sorted(uid for role in recipe.inputs for uid in read.match.uids(role))
 
-    return lambda: read_study(FolderArchive(study), "", settings), lambda read: {"series": series(read)}
+    return lambda: read_study(FolderArchive(study), "", recipe, settings), lambda read: {"series": series(read)}
 
 
 def _read_plainly(study: Path, series: Sequence[str]) -> Prepared:
@@ -115,10 +116,12 @@ def _predict_plainly(changes: Sequence[str]) -> Prepared:
     from enhancement.imaging.atlas import network_grid
     from enhancement.network.engines.torch import choose_device
     from enhancement.network.weights import load_model
+    from enhancement.pipeline.networks import model_folder
+    from enhancement.recipes.offer import offered
 
     settings, root = settings_for(None, changes, brain_extracted=False)
     device = choose_device(settings.model.devices[0])
-    model = load_model(root / settings.model_weights / settings.model.folder)
+    model = load_model(model_folder(offered(settings).default, settings, root))
     network = model.build(0).to(device)
     inputs = torch.rand(1, model.manifest.network.in_channels, *network_grid().GetSize()[::-1], device=device)
 
@@ -130,15 +133,18 @@ def _predict_plainly(changes: Sequence[str]) -> Prepared:
 
 
 def _enhance(study: Path, changes: Sequence[str]) -> Prepared:
+    from enhancement.recipes.offer import offered
     from enhancing.work import enhance_study
 
     settings, root = settings_for(None, changes, brain_extracted=False)
 
     def run() -> Any:
         with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
-            return enhance_study(study, Path(name), settings, root, lambda _stage, _fraction: None)
+            return enhance_study(
+                study, Path(name), offered(settings).default.name, settings, root, lambda _stage, _fraction: None
+            )
 
     return run, lambda done: {
         "stage_seconds": {stage: round(seconds, 2) for stage, seconds in done.seconds.items()},
-        "predictions": done.enhancement.predictions,
+        "predictions": done.predictions,
     }

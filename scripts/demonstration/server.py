@@ -84,16 +84,16 @@ class OrthancServer:
             If Orthanc stops or does not answer in time, or if the plugin says that it cannot work.
         """
         deadline = time.monotonic() + patience_s
-        status: dict[str, Any] = {"state": "starting"}
+        status: dict[str, Any] = {}
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise DemoError(f"Orthanc stopped while starting; its log is {self.log}")
             with suppress(httpx.HTTPError):
                 status = self.get("/enhancement/status")
-            if status["state"] == "red":
-                reasons = "; ".join(reason["message"] for reason in status["reasons"])
-                raise DemoError(f"the plugin cannot work: {reasons}")
-            if status["state"] != "starting":
+            problems = {problem["code"]: problem["reason"] for problem in status.get("problems", [])}
+            if status.get("light") == "red":
+                raise DemoError(f"the plugin cannot work: {'; '.join(problems.values())}")
+            if status and "STARTING" not in problems:
                 return
             time.sleep(0.2)
         raise DemoError(f"Orthanc did not answer within {patience_s:.0f} s; its log is {self.log}")

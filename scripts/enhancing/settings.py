@@ -13,7 +13,9 @@ from enhancement.settings import SECTION, Settings, parse_settings
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def settings_for(config: Path | None, changes: Sequence[str], *, brain_extracted: bool) -> tuple[Settings, Path]:
+def settings_for(
+    config: Path | None, changes: Sequence[str], *, brain_extracted: bool, recipe: str = ""
+) -> tuple[Settings, Path]:
     """Read the section, apply KEY=VALUE changes, and say where its relative paths start.
 
     Parameters
@@ -24,6 +26,8 @@ def settings_for(config: Path | None, changes: Sequence[str], *, brain_extracted
         Such as ``Model.Folds=1``; values are JSON where they can be read so, else text.
     brain_extracted : bool
         Sets BrainExtractor to "none".
+    recipe : str
+        Offered besides those of the configuration.
 
     Raises
     ------
@@ -43,7 +47,14 @@ def settings_for(config: Path | None, changes: Sequence[str], *, brain_extracted
         _put(section, key.removeprefix(f"{SECTION}.").split("."), value)
     if brain_extracted:
         _put(section, ["Preprocessing", "BrainExtractor"], "none")
+    offered = section.get("Recipes", [])
+    if recipe and isinstance(offered, list) and {"Name": recipe} not in [_name(entry) for entry in offered]:
+        section["Recipes"] = [*offered, {"Name": recipe}]
     return parse_settings(section), REPOSITORY if config is None else config.resolve().parent
+
+
+def _name(entry: Any) -> dict[str, Any]:
+    return {"Name": entry.get("Name")} if isinstance(entry, dict) else {}
 
 
 def _put(section: dict[str, Any], path: Sequence[str], value: str) -> None:

@@ -27,13 +27,13 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, float], None]]:
 
 def report(console: Console, done: Done) -> None:
     """Stage times, warnings, and the paths on standard output."""
-    table = Table("stage", "s", title=f"{done.enhancement.predictions} predictions averaged")
+    table = Table("stage", "s", title=f"{done.predictions} predictions averaged")
     for stage, seconds in done.seconds.items():
         table.add_row(stage, f"{seconds:.1f}")
     table.add_row("all", f"{sum(done.seconds.values()):.1f}")
     console.print(table)
-    if done.enhancement.missing_roles:
-        console.print(f"Without {', '.join(done.enhancement.missing_roles)}: the study has none.")
+    if done.missing_roles:
+        console.print(f"Without {', '.join(done.missing_roles)}: the study has none.")
     for note in done.notes:
         console.print(f"Warning: {note}")
     for path in done.written:

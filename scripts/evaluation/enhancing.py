@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.intensity import BrainStatistics, normalise
-from enhancement.network.ensemble import Ensemble
-from enhancement.network.weights import Model, load_model
-from enhancement.pipeline.enhance import in_t1c_numbers
+from enhancement.network.loading import load_ensemble
+from enhancement.recipes.amplification import T1C_PRO
+from enhancement.recipes.base import Predicted
 from evaluation.cases import Case
 from evaluation.regions import Mask, Volume
 
@@ -59,8 +59,8 @@ class Enhancer:
     def __init__(
         self, folder: Path, *, folds: int = 5, mirrorings: int = 8, missing: Sequence[str] = (), device: str = "auto"
     ) -> None:
-        self.model: Model = load_model(folder)
-        self.ensemble = Ensemble(self.model, folds=folds, mirrorings=mirrorings, device=device)
+        self.ensemble = load_ensemble(folder, folds=folds, mirrorings=mirrorings, device=device)
+        self.model = self.ensemble.model
         self.missing = frozenset(missing)
 
     @property
@@ -74,7 +74,8 @@ class Enhancer:
         prediction = self.ensemble.predict(inputs)
         seconds = time.perf_counter() - start
         output = self.model.manifest.output
-        shown, seen = in_t1c_numbers(self.model, inputs, prediction.mean_zyx, statistics, case.brain)
+        predicted = Predicted(self.model.manifest, inputs, prediction.mean_zyx, statistics, case.brain)
+        shown, seen = T1C_PRO.finish(predicted, T1C_PRO.own)
         per_unit = (output.z_max - output.z_min) * statistics[output.reference].sd
         return Enhanced(
             # As the plugin does: what the T1c has beyond the limits of the network's input is kept.

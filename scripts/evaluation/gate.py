@@ -22,6 +22,7 @@ from enhancement.imaging.gate.checks import Check, check_input
 from enhancement.imaging.intensity import brain_statistics
 from enhancement.imaging.preparation import NetworkInput
 from enhancement.imaging.registration.register import judge_alignment
+from enhancement.recipes.amplification import T1C_PRO
 from enhancement.settings import GateSettings
 from simulation import cache
 from simulation.patient import simulate_patient
@@ -97,6 +98,7 @@ def judge(number: int, failure: str, study: Study, limits: GateSettings) -> Judg
     own = sitk.Image(brain)  # the atlas' brain is larger than most: 0.9 mm makes 1.4 litres of its 1.9
     own.SetSpacing([0.9] * 3)
     prepared = NetworkInput(
+        reference=T1C_PRO.reference,
         inputs_czyx=np.zeros((0,), np.float32),
         brain_zyx=study.brain,
         volumes=images,
@@ -110,7 +112,7 @@ def judge(number: int, failure: str, study: Study, limits: GateSettings) -> Judg
         brain=own,
         missing=(),
     )
-    return Judged(number, failure, tuple(check_input(prepared, limits)))
+    return Judged(number, failure, tuple(check_input(prepared, limits, T1C_PRO.checks)))
 
 
 def run(

@@ -19,11 +19,14 @@ from scipy import ndimage
 from enhancement.archive.folder import FolderArchive
 from enhancement.imaging.atlas import load_atlas
 from enhancement.imaging.brain.extraction import BuiltInExtractor, UnlessStripped
+from enhancement.imaging.preparation import StudyImages
 from enhancement.imaging.registration.register import compose, resample
 from enhancement.network.brain_extractor import load_brain_network
-from enhancement.network.ensemble import Ensemble
-from enhancement.network.weights import load_model
-from enhancement.pipeline.enhance import Enhancement, StudyImages, enhance, read_study
+from enhancement.network.loading import load_ensemble
+from enhancement.pipeline.enhance import Enhancement, enhance
+from enhancement.pipeline.networks import Networks
+from enhancement.pipeline.read import read_study
+from enhancement.recipes.amplification import T1C_PRO
 from enhancement.settings import Settings
 from evaluation.cases import Case
 from evaluation.enhancing import Enhanced
@@ -57,10 +60,10 @@ def read_case(folder: Path, *, segmentation: Path | None = None) -> RealCase:
     if segmentation is not None:
         files["seg"] = segmentation
     if "t1" not in files or "t1c" not in files:
-        images = read_study(FolderArchive(folder), "", Settings()).images
+        images = read_study(FolderArchive(folder), "", T1C_PRO, Settings()).images
         return RealCase(folder.name, images, sitk.ReadImage(str(files["seg"])) if "seg" in files else None)
     read = {role: sitk.ReadImage(str(path), sitk.sitkFloat32) for role, path in files.items() if role != "seg"}
-    images = StudyImages(t1=read["t1"], t1c=read["t1c"], flair=read.get("flair"), adc=read.get("adc"))
+    images = {role.upper(): read[role] for role in ("t1", "t1c", "flair", "adc") if role in read}
     return RealCase(folder.name, images, sitk.ReadImage(str(files["seg"])) if "seg" in files else None)
 
 
@@ -75,16 +78,18 @@ class Pipeline:
     """
 
     def __init__(self, folder: Path, brain_folder: Path, *, folds: int = 5, mirrorings: int = 8) -> None:
-        self.ensemble = Ensemble(load_model(folder), folds=folds, mirrorings=mirrorings)
-        self.extractor = UnlessStripped(BuiltInExtractor(load_brain_network(brain_folder)))
+        self.networks = Networks(
+            load_ensemble(folder, folds=folds, mirrorings=mirrorings),
+            UnlessStripped(BuiltInExtractor(load_brain_network(brain_folder))),
+        )
 
     @property
     def dose_factor(self) -> float:
-        return self.ensemble.model.manifest.output.dose_factor
+        return self.networks.ensemble.model.manifest.output.dose_factor
 
     def __call__(self, real: RealCase) -> Enhancement:
         """Enhance a case as the plugin would."""
-        return enhance(real.images, self.ensemble, self.extractor, Settings())
+        return enhance(real.images, T1C_PRO, self.networks, Settings())
 
 
 def as_case(real: RealCase, enhancement: Enhancement, *, label: int = ENHANCING_LABEL) -> tuple[Case, Enhanced]:
@@ -98,12 +103,11 @@ def as_case(real: RealCase, enhancement: Enhancement, *, label: int = ENHANCING_
     label : int
         Value of enhancing tumour in the segmentation; every other value above 0 is abnormal.
     """
-    grid = real.images.t1c
-    images = real.images.by_role()
+    grid = real.images["T1C"]
     prepared = enhancement.prepared
     to_network = prepared.to_series["T1C"].GetInverse()
     volumes: dict[str, Volume] = {}
-    for role, image in images.items():
+    for role, image in real.images.items():
         if role == "T1C":
             volumes[role] = _array(image)
         elif role in prepared.to_series:
@@ -132,7 +136,7 @@ def as_case(real: RealCase, enhancement: Enhancement, *, label: int = ENHANCING_
             "warnings": list(enhancement.warnings),
         },
     )
-    made = Enhanced(_array(enhancement.t1c_pro), _array(enhancement.spread), enhancement.predictions)
+    made = Enhanced(_array(enhancement.image), _array(enhancement.spread), enhancement.predictions)
     return case, made
 
 

@@ -108,7 +108,7 @@ def real_study(
         case, made = real.as_case(source, pipeline(source), label=label)
         record = evaluate_case(case, made, dose_factor=pipeline.dose_factor)
         record["new_blobs"] = _new_blobs(case, made, record)
-        record["digest"] = pipeline.ensemble.model.digest
+        record["digest"] = pipeline.networks.ensemble.model.digest
         record["measures"] = MEASURES_VERSION
         write_json(output / "cases" / f"{case.name}.json", record)
         sheets.sheet(case, made.image, output / "sheets" / f"{case.name}.png")

@@ -91,14 +91,6 @@ def glow(enhanced: Volume, t1c: Volume, tissue: Mask, spacing_zyx_mm: Spacing) -
     )
 
 
-def glow_map(enhanced: Volume, t1c: Volume, tissue: Mask, spacing_zyx_mm: Spacing) -> Volume:
-    """Smoothed ratio over its median, minus 1, in calm tissue; 0 elsewhere. For pictures."""
-    ratio = np.where(tissue & (t1c > 0), enhanced / np.where(t1c > 0, t1c, 1), 0).astype(np.float32)
-    field = np.zeros_like(ratio)
-    field[tissue] = _deviation(ratio, tissue, 3.0 * _FWHM_TO_SIGMA, spacing_zyx_mm)
-    return field
-
-
 def _deviation(ratio: Volume, mask: Mask, sigma_mm: float, spacing_zyx_mm: Spacing) -> NDArray[np.float32]:
     smooth = masked_smooth(ratio, mask, [sigma_mm / step for step in spacing_zyx_mm])[mask]
     return np.asarray(smooth / np.median(smooth) - 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from enhancement.errors import InputError
 from enhancement.network.manifest import Manifest
-from enhancement.pipeline.enhance import choose_brain_extractor
+from enhancement.pipeline.networks import choose_brain_extractor
 from enhancement.settings import Settings
 from training import checkpoints
 from training.console import TrainingProgress

@@ -24,10 +24,11 @@ from enhancement.imaging.atlas import network_grid
 from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.gate.checks import check_input, enforce
-from enhancement.imaging.preparation import field_of_view, for_network_grid
+from enhancement.imaging.preparation import NetworkInput, StudyImages, field_of_view, for_network_grid, prepare
 from enhancement.imaging.registration.register import compose, register_rigid, resample
 from enhancement.network.manifest import InputChannel
-from enhancement.pipeline.enhance import NetworkInput, StudyImages, prepare, read_study
+from enhancement.pipeline.read import read_study
+from enhancement.recipes.amplification import T1C_PRO
 from enhancement.settings import Settings
 from training.patients import ENHANCING, REAL_STUDY, open_packed, pack, packed_files
 from training.volume_names import find_volumes
@@ -91,7 +92,7 @@ def pack_studies(
         try:
             note = pack_study(patient, path, extractor, label=label, bias_field=bias_field)
         except EnhancementError as error:
-            lines.append(f"left out {patient.name}: {error.message}")
+            lines.append(f"left out {patient.name}: {error.reason}")
         except _BROKEN as error:
             lines.append(f"left out {patient.name}: {_last_line(error)}")
         else:
@@ -120,10 +121,10 @@ def pack_study(
         If the plugin would refuse the study.
     """
     images, low, segmentation = read_patient(patient)
-    prepared = prepare(images, _CHANNELS, extractor, bias_field=bias_field)
+    prepared = prepare(images, _CHANNELS, extractor, reference="T1C", bias_field=bias_field)
     if low is not None:
-        prepared = _with_low_dose(prepared, images.t1c, low, bias_field=bias_field)
-    enforce(check_input(prepared, Settings().gate))
+        prepared = _with_low_dose(prepared, images["T1C"], low, bias_field=bias_field)
+    enforce(check_input(prepared, Settings().gate, T1C_PRO.checks))
     brain = prepared.brain_zyx.copy()
     for role in _NEEDED:
         brain &= prepared.covered.get(role, np.True_)
@@ -205,7 +206,7 @@ def read_patient(patient: Path) -> tuple[StudyImages, sitk.Image | None, sitk.Im
     study, low = patient / "study", patient / "t1c_low"
     if low.is_dir() and not study.is_dir():  # one search for both would take the one T1c for the other
         raise InputError("a folder study was needed beside t1c_low, found none; put the other series there")
-    images = read_study(FolderArchive(study if study.is_dir() else patient), "", Settings()).images
+    images = read_study(FolderArchive(study if study.is_dir() else patient), "", T1C_PRO, Settings()).images
     return images, _read_only_series(low) if low.is_dir() else None, None
 
 
@@ -219,7 +220,7 @@ def _read_only_series(folder: Path) -> sitk.Image:
 
 def _from_volumes(files: Mapping[str, Path]) -> tuple[StudyImages, sitk.Image | None, sitk.Image | None]:
     read = {role: _read_volume(path) for role, path in files.items()}
-    images = StudyImages(t1=read["t1"], t1c=read["t1c"], flair=read.get("flair"), adc=read.get("adc"))
+    images = {role.upper(): read[role] for role in ("t1", "t1c", "flair", "adc") if role in read}
     return images, read.get("t1c_low"), read.get("seg")
 
 

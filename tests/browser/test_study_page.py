@@ -181,7 +181,7 @@ class TestTheButton:
         """A refused request (no right, full queue, ...) does not look like a job that failed."""
         study = make_study()
         manual.send(study.paths)
-        fault = {"code": "FORBIDDEN", "message": "Your user may not start jobs.", "advice": "Ask an administrator."}
+        fault = {"code": "FORBIDDEN", "reason": "Your user may not start jobs.", "advice": "Ask an administrator."}
 
         def answer(route):  # type: ignore[no-untyped-def]
             if route.request.method == "POST":
@@ -244,7 +244,7 @@ class TestAPluginThatCannotWork:
         make_study: MakeStudy,  # noqa: F811
         page: Page,
     ) -> None:
-        orthanc = start_orthanc({"ContrastEnhancement.Model.Folder": "none-such"})
+        orthanc = start_orthanc({"ContrastEnhancement.Recipes": [{"Name": "t1c-pro", "Model": "none-such"}]})
         study = make_study()
         orthanc.send(study.paths)
         open_study(page, orthanc, orthanc.study_id(study.study_instance_uid))

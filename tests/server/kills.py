@@ -173,7 +173,7 @@ def kill_again_and_again(
     scanner.let(len(studies))
     scanner.join(timeout_s)
     for server in servers:
-        server.wait(lambda server=server: _is_up(server), 120, "the plugin after the last kill")
+        server.wait(lambda server=server: server.is_up(), 120, "the plugin after the last kill")
         # A part of a study may have its result already, while the news of its rest went with the kill.
         server.wait_until_reconciled(timeout_s)
     for study in studies:
@@ -195,7 +195,3 @@ def _moment(watch: Watch, wished: str, chance: random.Random) -> tuple[str, Orth
     time.sleep(chance.uniform(0.0, 4.0))
     seen = watch.seen()
     return next(iter(seen), "idle"), next(iter(seen.values()), None)
-
-
-def _is_up(server: Orthanc) -> bool:
-    return bool(server.get("/enhancement/status").get("state") not in ("", "starting"))

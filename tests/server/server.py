@@ -57,16 +57,18 @@ def free_port() -> int:
             return port
 
 
-def light_model(folder: Path, name: str = "light") -> Manifest:
+def light_model(
+    folder: Path, name: str = "light", *, roles: Sequence[str] = ("T1", "FLAIR", "ADC", "T1C"), reference: str = "T1C"
+) -> Manifest:
     """A model folder whose manifest is true to its content, for the light plugin, which never opens the weights."""
-    channels = [InputChannel(role=role, z_min=-3, z_max=12) for role in ("T1", "FLAIR", "ADC", "T1C")]
+    channels = [InputChannel(role=role, z_min=-3, z_max=12) for role in roles]
     manifest = Manifest(
         name=name,
         version="1",
         recipe="t1c-pro",
-        network=NetworkShape(channels=2, levels=2, convolutions=1, head="residual"),
+        network=NetworkShape(in_channels=len(roles), channels=2, levels=2, convolutions=1, head="residual"),
         inputs=tuple(channels),
-        output=OutputScale(z_min=-3, z_max=12, dose_factor=4),
+        output=OutputScale(z_min=-3, z_max=12, reference=reference, dose_factor=4),
         folds=(Fold(file="fold-0.safetensors", sha256="0" * 64),),
     )
     manifest = manifest.model_copy(update={"digest": manifest.expected_digest()})
@@ -126,7 +128,7 @@ class Orthanc:
                 command, stdout=log, stderr=subprocess.STDOUT, env=environment | self.variables
             )
         if wait:
-            self.wait(lambda: self._state() not in ("", "starting"), 180, "the plugin to come up")
+            self.wait(lambda: self.is_up(), 180, "the plugin to come up")
 
     def stop(self, timeout_s: float = 30) -> float:
         """Ask it to stop; the seconds that took."""
@@ -248,8 +250,10 @@ class Orthanc:
             time.sleep(every_s)
         raise AssertionError(f"waited {timeout_s:.0f} s for {what}; the log ends:\n{self.log_text()[-3000:]}")
 
-    def _state(self) -> str:
-        return str(self.get("/enhancement/status").get("state", ""))
+    def is_up(self) -> bool:
+        """Whether the plugin has come up, whatever its light."""
+        problems = self.get("/enhancement/status").get("problems", [{"code": "STARTING"}])
+        return all(problem["code"] != "STARTING" for problem in problems)
 
 
 def send(paths: Sequence[Path], port: int, *, called_aet: str = "ORTHANC") -> None:

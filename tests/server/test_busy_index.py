@@ -36,7 +36,7 @@ def test_index_locked_while_a_job_stores(orthanc_binary: str, models: Path, make
             other.execute(sa.text("LOCK TABLE resources, attachedfiles, metadata, changes IN ACCESS EXCLUSIVE MODE"))
             held = time.monotonic()
             while time.monotonic() - held < 10:
-                assert server.get("/enhancement/status")["state"] in ("green", "yellow", "red")
+                assert server.get("/enhancement/status")["light"] in ("green", "yellow", "red")
                 time.sleep(0.5)
         engine.dispose()
         job = server.wait_for_job(study_id, {"STORED"}, timeout_s=120)

@@ -21,7 +21,7 @@ Start = Callable[..., Orthanc]
 
 
 def reasons(orthanc: Orthanc) -> dict[str, str]:
-    return {reason["code"]: reason["message"] for reason in orthanc.get("/enhancement/status")["reasons"]}
+    return {problem["code"]: problem["reason"] for problem in orthanc.get("/enhancement/status")["problems"]}
 
 
 class TestSettings:
@@ -30,11 +30,9 @@ class TestSettings:
         study = make_study()
         orthanc.send(study.paths)
         status = orthanc.get("/enhancement/status")
-        assert status["state"] == "red"
+        assert status["light"] == "red"
         message = reasons(orthanc)["SETTINGS"]
-        assert message.startswith(
-            "ContrastEnhancement.Model.Fold: unknown key; allowed here are Devices, Folder, Folds"
-        )
+        assert message.startswith("ContrastEnhancement.Model.Fold: unknown key; allowed here are Devices, Folds")
         assert message in orthanc.log_text()
         assert orthanc.http.get("/enhancement/health").status_code == 503
         assert orthanc.post(f"/enhancement/studies/{orthanc.studies()[0]}").status_code == 503
@@ -42,7 +40,7 @@ class TestSettings:
 
     def test_switched_off_is_no_fault(self, start_orthanc: Start) -> None:
         orthanc = start_orthanc({"ContrastEnhancement.Enabled": False})
-        assert orthanc.get("/enhancement/status")["state"] == "yellow"
+        assert orthanc.get("/enhancement/status")["light"] == "yellow"
         assert list(reasons(orthanc)) == ["DISABLED"]
         orthanc.stop()
         assert "NOT_LOADED" not in orthanc.log_text()
@@ -54,10 +52,10 @@ class TestInstallation:
     def test_without_the_environment_we_say_how_to_make_it(self, start_orthanc: Start, tmp_path: Path) -> None:
         orthanc = start_orthanc(light=False, variables={"CONTRAST_ENHANCEMENT_VENV": str(tmp_path / "none")})
         status = orthanc.get("/enhancement/status")
-        (reason,) = status["reasons"]
-        assert (status["state"], reason["code"]) == ("red", "NOT_LOADED")
-        assert reason["message"].startswith("ModuleNotFoundError: No module named ")
-        assert reason["advice"].startswith(
+        (problem,) = status["problems"]
+        assert (status["light"], problem["code"]) == ("red", "NOT_LOADED")
+        assert problem["reason"].startswith("ModuleNotFoundError: No module named ")
+        assert problem["advice"].startswith(
             "Run scripts/setup, which makes .venv for the Python that Orthanc embeds (3."
         )
         assert "Run scripts/setup" in orthanc.log_text()
@@ -69,11 +67,12 @@ class TestInstallation:
         shutil.copytree(REPOSITORY / "plugin", half, ignore=shutil.ignore_patterns("shell.py", "__pycache__"))
         orthanc = start_orthanc({"PythonScript": half / "main.py"}, light=False)
         status = orthanc.get("/enhancement/status")
-        assert status["state"] == "red"
+        assert status["light"] == "red"
         assert reasons(orthanc)["NOT_LOADED"].endswith("No module named 'enhancement.shell'")
         for method, path in (("GET", "health"), ("GET", "jobs"), ("POST", "studies/some-study")):
             answer = orthanc.http.request(method, f"/enhancement/{path}", json={} if method == "POST" else None)
-            assert (answer.status_code, answer.json()) == (503, status["reasons"][0])
+            assert answer.status_code == 503
+            assert answer.json() | {"part": "plugin", "light": "red"} == status["problems"][0]
         assert orthanc.get("/system")["PluginsEnabled"]
 
 
@@ -98,7 +97,7 @@ class TestModel:
         assert (answer.status_code, answer.json()["retried"]) == (202, 1)
         orthanc.wait(lambda: orthanc.results(study_id), 60, "the result")
         assert len(orthanc.results(study_id)) == 1
-        assert orthanc.get("/enhancement/status")["state"] == "green"
+        assert orthanc.get("/enhancement/status")["light"] == "green"
 
 
 class TestInput:

@@ -58,7 +58,7 @@ def _one_result(server: Orthanc, study: PhantomStudy, study_id: str) -> dict[str
 
 
 def _reasons(server: Orthanc) -> set[str]:
-    return {reason["code"] for reason in server.get("/enhancement/status")["reasons"]}
+    return {problem["code"] for problem in server.get("/enhancement/status")["problems"]}
 
 
 def _ended(server: Orthanc, job_id: int) -> dict[str, Any] | None:

@@ -55,7 +55,7 @@ class TestFuzz:
         log.info("%d requests: %s; answered by our routes: %d", count, dict(sorted(statuses.items())), reached)
         assert reached > count / 2
         assert statuses.total() > 0.8 * count
-        assert orthanc.get("/enhancement/status")["state"] == "green"
+        assert orthanc.get("/enhancement/status")["light"] == "green"
 
     def test_headers_that_make_no_sense(self, orthanc: Orthanc, make_study: MakeStudy) -> None:
         """ENHANCEMENT_FUZZ_FILES (40 by default, 500 for the record) stored, looked at and explained.

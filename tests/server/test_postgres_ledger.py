@@ -113,7 +113,7 @@ def test_server_that_goes_away(server: PostgresServer) -> None:
     assert caught.value.code == "LEDGER_UNREACHABLE"
     assert time.monotonic() - started < 5.0
     server.start()
-    assert bench.ledger.claims.finish(job, State.STORED, result_uids=["1.2"]).job.state is State.STORED
+    assert bench.ledger.claims.finish(job, State.STORED, result_uids=["1.2"]).state is State.STORED
 
 
 def test_wait_for_a_lock_is_bounded(server: PostgresServer) -> None:

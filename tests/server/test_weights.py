@@ -46,9 +46,9 @@ def test_orthanc_serves_on_and_says_what_is_wrong_with_the_weights(
     shutil.copytree(REPOSITORY / "model_weights" / "t1c-pro", weights / "t1c-pro")
     damage(weights / "t1c-pro")
     orthanc = start_orthanc({"ContrastEnhancement.ModelWeights": weights}, light=False)
-    orthanc.wait(lambda: orthanc.get("/enhancement/status")["state"] == "red", PATIENCE_S, "a red status")
-    reason = next(item for item in orthanc.get("/enhancement/status")["reasons"] if item["code"] == code)
-    assert found in reason["message"]
+    orthanc.wait(lambda: orthanc.get("/enhancement/status")["light"] == "red", PATIENCE_S, "a red status")
+    problem = next(item for item in orthanc.get("/enhancement/status")["problems"] if item["code"] == code)
+    assert found in problem["reason"]
     study = make_study()
     orthanc.send(study.paths)
     study_id = orthanc.study_id(study.study_instance_uid)

@@ -17,8 +17,10 @@ from enhancement.dicom.reading.diffusion import DiffusionSeries, read_diffusion
 from enhancement.dicom.reading.series import SeriesVolume, read_series
 from enhancement.dicom.writing.derived import adc_series, encode, enhanced_series
 from enhancement.dicom.writing.provenance import CODING_SCHEME, Provenance
+from enhancement.recipes.amplification import T1C_PRO
 from unit import phantom
 
+WORDS = T1C_PRO.words
 MODEL_DIGEST = "0123456789abcdef" * 4
 
 # Exactly the findings of dicom3tools 1.00~20220618 that the reference allows: this build predates Synthetic Data.
@@ -35,7 +37,7 @@ ALLOWED_FINDINGS = (
 
 
 def provenance(**changes: Any) -> Provenance:
-    base: dict[str, Any] = {"recipe": "t1c-pro", "model_name": "t1c-pro", "model_version": "1.0.0"}
+    base: dict[str, Any] = {"recipe": "t1c-pro", "reference": "T1C", "model_name": "t1c-pro", "model_version": "1.0.0"}
     return Provenance(**{**base, "model_digest": MODEL_DIGEST, "settings": {"Folds": 1}, **changes})
 
 
@@ -51,7 +53,7 @@ def derive(
     source = read_role(study, "T1C")
     assert isinstance(source, SeriesVolume)
     others = {role: read_role(study, role) for role in study.spec.roles if role != "T1C"}
-    return enhanced_series(volume or source.image, source, others, provenance(**changes)), source, others
+    return enhanced_series(volume or source.image, source, others, provenance(**changes), WORDS), source, others
 
 
 def derive_adc(study: phantom.PhantomStudy) -> list[Dataset]:

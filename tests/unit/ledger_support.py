@@ -60,4 +60,4 @@ class Bench:
 
     def store(self, study: str = "study", fingerprint: str = "inputs", uid: str = "1.2.3") -> JobRow:
         self.enqueue(study, fingerprint)
-        return self.ledger.claims.finish(self.claim(), State.STORED, result_uids=[uid]).job
+        return self.ledger.claims.finish(self.claim(), State.STORED, result_uids=[uid])

@@ -4,8 +4,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from enhancement.imaging.atlas import load_atlas
+from enhancement.imaging.preparation import StudyImages
 from enhancement.imaging.registration.register import resample
-from enhancement.pipeline.enhance import StudyImages
 
 
 def template_images() -> StudyImages:
@@ -27,4 +27,4 @@ def template_images() -> StudyImages:
     t1c.CopyInformation(t1)
     t1c = sitk.Cast(sitk.Maximum(t1c, 0.0), sitk.sitkFloat32)
     t1.SetOrigin([o + d for o, d in zip(t1.GetOrigin(), (4, -3, 3.5), strict=True)])
-    return StudyImages(t1=t1, t1c=t1c)
+    return {"T1": t1, "T1C": t1c}

@@ -1,1 +1,1 @@
-"""Where studies come from and results go: one Protocol, three adapters."""
+"""The archive: where studies come from and results go, a folder of files or an Orthanc."""

@@ -1,7 +1,7 @@
 """Orthanc as the archive, through its REST API.
 
-`OrthancArchive` holds what is done; a `Transport` holds how a request reaches Orthanc: over HTTP
-(`HttpTransport`, from anywhere; it releases the GIL) or through the plugin SDK (`orthanc_plugin.SdkTransport`).
+`OrthancArchive` says what is asked of Orthanc. A `Transport` says how a request gets there: by HTTP, from anywhere and
+without the GIL (`HttpTransport`), or through the plugin SDK (`host.orthanc.SdkTransport`).
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class OrthancArchive:
             if error.status == 404:
                 raise
             raise ArchiveError(
-                f"the archive did not take all {len(series)} instances of the result ({error.message}); "
+                f"the archive did not take all {len(series)} instances of the result ({error.reason}); "
                 "what it had taken was removed again",
                 code="PUBLISH_FAILED",
                 status=error.status,

@@ -1,1 +1,1 @@
-"""The process that we live in: Orthanc's Python plugin API, its generations, and what passes between it and us."""
+"""The host: the Orthanc process that we run in, its versions, and what it exchanges with us."""

@@ -1,4 +1,4 @@
-"""What the service needs of the process that it lives in."""
+"""What we need of the process that we run in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ THREAD_NAME = "enhancement"
 
 
 class Host(Protocol):
-    """The process, as the service sees it (`host.orthanc.OrthancHost`)."""
+    """The process, as the rest of the plugin sees it; `host.orthanc.OrthancHost` is the real one."""
 
     def configuration(self) -> dict[str, Any]: ...
 

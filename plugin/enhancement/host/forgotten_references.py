@@ -1,15 +1,16 @@
-"""What Python plugin 4.0 forgets with every REST request, given back.
+"""Gives back the memory that Python plugin 4.0 forgets with every REST request.
 
-Before 4.1 the plugin never lets go of a request's method, headers, arguments and body: measured, 1 KB with every
-request and all of every body, for as long as Orthanc runs. A reference that was not forgotten must never be given back:
-its owner would be left with freed memory, and that ends Orthanc. Nothing is therefore given back unless all of this
-holds:
+Before 4.1 the plugin never lets go of a request's method, headers, arguments and body. Measured: 1 KB with every
+request and all of every body, for as long as Orthanc runs.
 
-* the plugin is 4.0 by the functions that it has, on a plain CPython 3.11, the only one that this was measured on;
-* it has been seen to forget, in this very process: the headers of each of the first requests had exactly one reference
-  too many after their request had ended. One that had another number, once, and nothing is given back for good;
-* the value at hand has exactly the references that it then must have, inside the call;
-* no debugger or profiler, which hold references of their own, watches this thread.
+Giving back what was not forgotten would free memory that is still in use, and end Orthanc. Nothing is therefore given
+back unless all of this holds:
+
+* The plugin is 4.0, by the functions that it has, on a plain CPython 3.11. Nothing else was measured.
+* It has been seen to forget, in this very process. After each of the first requests had ended, its headers still had
+  exactly one reference too many. If one of them had another number, nothing is ever given back.
+* The value at hand has exactly the number of references that it must have inside the call.
+* No debugger or profiler watches this thread. They hold references of their own.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def decref() -> LetGo:
 class Returning:
     """Gives back what the plugin forgot of a request, once it is proven that it forgets.
 
-    Called with the keywords of each request, by the function that the plugin calls and before anything else touches
-    them: every further holder of a value would be one too many, and the value would stay.
+    The plugin's callback calls it with the keywords of each request, before anything else touches them. A value that
+    somebody else holds as well would have one reference too many, and would stay.
     """
 
     def __init__(self, let_go: LetGo) -> None:
@@ -75,7 +76,7 @@ class Returning:
     def __call__(self, request: Request) -> None:
         if self._refuted or sys.gettrace() is not None or sys.getprofile() is not None:
             return
-        if self._proofs < PROOFS:
+        if not self.proven:
             self._watch(request)
             return
         for name in ("headers", "get"):

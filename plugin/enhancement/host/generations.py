@@ -1,6 +1,7 @@
-"""Every difference between the Orthanc generations that we run on, and nothing else.
+"""The differences between the Orthanc generations that we run on, all of them and nothing else.
 
-Debian 12 brings Orthanc 1.10.1 with Python plugin 4.0, Debian 13 Orthanc 1.12.7 with plugin 5.0. Both are tried.
+Debian 12 brings Orthanc 1.10.1 with Python plugin 4.0. Debian 13 brings Orthanc 1.12.7 with plugin 5.0. Both are
+tested.
 """
 
 from __future__ import annotations

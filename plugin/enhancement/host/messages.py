@@ -1,4 +1,4 @@
-"""What passes between an HTTP door and the service: plain values, no library."""
+"""Requests and answers: the plain values that pass between an HTTP door and the service."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from enhancement.errors import Problem
+
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request, header names in lower case."""
+    """One HTTP request. Names of headers are in lower case."""
 
     method: str
     path: str
@@ -21,7 +23,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """Status and JSON body; `headers` are sent besides the security headers that every answer carries."""
+    """The status and the JSON body of an answer; `headers` come besides the security headers that every answer has."""
 
     status: int
     body: Any
@@ -33,6 +35,6 @@ class Answer:
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode("ascii")
 
 
-def problem(status: int, code: str, message: str, advice: str = "", **headers: str) -> Answer:
-    """An error answer: stable code, one sentence, what to do."""
-    return Answer(status, {"code": code, "message": message, "advice": advice}, headers)
+def problem_answer(status: int, problem: Problem, **headers: str) -> Answer:
+    """The answer to a request that was not done."""
+    return Answer(status, problem.to_json(), headers)

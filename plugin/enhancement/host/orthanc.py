@@ -1,8 +1,7 @@
-"""The Orthanc process that we live in: the only module, besides main.py, that knows `orthanc`.
+"""The Orthanc process that we run in. Besides main.py, no other module knows the `orthanc` API.
 
-Differences between plugin versions are in `generations`. No call here may be slow: plugin 4.0 holds the GIL
-for all of an SDK call.
-Only the standard library is imported, so that Orthanc starts as fast as without us.
+Differences between plugin versions are in `generations`. No call here may be slow: plugin 4.0 holds the GIL until an
+SDK call has returned. Only the standard library is imported, so that Orthanc starts as fast as without us.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from typing import Any
 
 import orthanc
 
-from enhancement.errors import ArchiveError
+from enhancement.errors import ArchiveError, Problem
 from enhancement.host.generations import request_releaser, send_json
-from enhancement.host.messages import Answer, Request, problem
+from enhancement.host.messages import Answer, Request, problem_answer
 
 Changed = Callable[[str, str], None]
 Handler = Callable[[Request], Answer]
@@ -28,6 +27,9 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'",
 }
 
+_TOO_SLOW = Problem("BUSY", "The answer took too long.", "Ask again shortly.")
+_FAULT = Problem("INTERNAL", "The request could not be answered.", "See Orthanc's log; report it as a fault.")
+
 HTTP_THREADS = 8
 HTTP_PATIENCE_S = 120.0
 
@@ -36,7 +38,7 @@ _UNKNOWN_RESOURCE = (17, 2007)
 
 
 class OrthancHost:
-    """Callbacks, configuration, log and metrics of the Orthanc we run in."""
+    """The callbacks, configuration, log and metrics of this Orthanc."""
 
     def __init__(self) -> None:
         self._change_names = _names(orthanc.ChangeType)
@@ -48,7 +50,7 @@ class OrthancHost:
         return found
 
     def on_change(self, callback: Changed) -> None:
-        """Call back with the change's name and the resource; ``DELETED`` says of what: ``DELETED_STUDY``."""
+        """Call back with the change's name and the resource. One deletion is ``DELETED_STUDY``."""
         levels = _names(orthanc.ResourceType)
 
         def changed(change: int, level: int, resource: str) -> None:
@@ -79,12 +81,10 @@ class OrthancHost:
                 )
                 answer = threads.submit(handler, asked).result(HTTP_PATIENCE_S)
             except TimeoutError:
-                answer = problem(503, "BUSY", "The answer took too long.", "Ask again shortly.")
+                answer = problem_answer(503, _TOO_SLOW)
             except Exception as error:  # the last line before Orthanc, which would answer a bare 500
                 orthanc.LogError(f"enhancement: {type(error).__name__} while answering {uri}")
-                answer = problem(
-                    503, "INTERNAL", "The request could not be answered.", "See Orthanc's log; report it as a fault."
-                )
+                answer = problem_answer(503, _FAULT)
             self._send(output, answer)
 
         orthanc.RegisterRestCallback(pattern, requested)
@@ -108,13 +108,6 @@ class OrthancHost:
         write = {"error": orthanc.LogError, "critical": orthanc.LogError, "warning": orthanc.LogWarning}
         write.get(level, orthanc.LogInfo)(text)
 
-    def global_property(self, number: int) -> str:
-        """A property that Orthanc keeps in its database; not before ORTHANC_STARTED."""
-        return str(orthanc.GetGlobalProperty(number, ""))
-
-    def set_global_property(self, number: int, value: str) -> None:
-        orthanc.SetGlobalProperty(number, value)
-
     def sdk_transport(self) -> SdkTransport:
         """For servers without a plain HTTP door."""
         return SdkTransport()
@@ -134,9 +127,9 @@ def _names(enumeration: Any) -> dict[int, str]:
 
 
 class SdkTransport:
-    """Orthanc's REST API through the plugin SDK: for servers without a plain HTTP door.
+    """Orthanc's REST API through the plugin SDK, for servers without a plain HTTP door.
 
-    Every call holds the GIL until Orthanc has answered, hence one instance at a time.
+    Every call holds the GIL until Orthanc has answered, so instances pass one at a time.
     """
 
     takes_archives = False

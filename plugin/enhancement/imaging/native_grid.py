@@ -1,15 +1,15 @@
-"""From the network's grid back to the T1c's own grid.
+"""From the network's grid back to the reference series' own grid.
 
-The network works at 1 mm; a T1c of 0.5 mm in plane must not come back blurred. Three ways, by Output.NativeMethod:
+The network works at 1 mm; a series of 0.5 mm in plane must not come back blurred. Three ways, by Output.NativeMethod:
 
 ``resampled``
     The prediction itself, interpolated: least noise, resolution of the network's grid.
 ``residual``
-    The T1c plus the interpolated enhancement (prediction minus network input): all of the T1c's detail, and its noise.
+    The series plus the interpolated change (prediction minus network input): all of its detail, and its noise.
 ``detail``
-    The interpolated prediction plus that part of the T1c's fine detail which stands above its noise.
+    The interpolated prediction plus that part of the series' fine detail which stands above its noise.
 
-Outside the brain the T1c is kept as it is; a ramp inside the mask's edge leaves no seam.
+Outside the brain the series is kept as it is; a ramp inside the mask's edge leaves no seam.
 """
 
 from __future__ import annotations
@@ -31,68 +31,68 @@ def to_native_grid(
     prediction: sitk.Image,
     network_input: sitk.Image,
     brain: sitk.Image,
-    t1c: sitk.Image,
-    t1c_to_grid: sitk.Transform,
+    reference: sitk.Image,
+    to_grid: sitk.Transform,
     *,
     method: str,
 ) -> sitk.Image:
-    """Make the result on the T1c's grid.
+    """Make the result on the reference's grid.
 
     Parameters
     ----------
     prediction, network_input : sitk.Image, float32
-        On the network's grid, in the T1c's own numbers.
+        On the network's grid, in the reference's own numbers.
     brain : sitk.Image, uint8
-        Where the prediction counts, on the T1c's grid.
-    t1c : sitk.Image, float32
+        Where the prediction counts, on the reference's grid.
+    reference : sitk.Image, float32
         As acquired.
-    t1c_to_grid : sitk.Transform
-        Points of the T1c to points of the network's grid.
+    to_grid : sitk.Transform
+        Points of the reference to points of the network's grid.
     method : {"resampled", "residual", "detail"}
 
     Returns
     -------
     sitk.Image, float32
-        On the T1c's grid, in the T1c's numbers, never negative where the T1c is not.
+        On the reference's grid, in its numbers, never negative where it is not.
     """
-    whole = sitk.Cast(t1c, sitk.sitkFloat32)
+    whole = sitk.Cast(reference, sitk.sitkFloat32)
     window = bounding_window(brain, _MARGIN_MM)
-    t1c, brain = sitk.RegionOfInterest(whole, *window), sitk.RegionOfInterest(brain, *window)
+    reference, brain = sitk.RegionOfInterest(whole, *window), sitk.RegionOfInterest(brain, *window)
     if method == "residual":
-        inside = t1c + resample(prediction - network_input, t1c, t1c_to_grid, "spline")
+        inside = reference + resample(prediction - network_input, reference, to_grid, "spline")
     else:
-        inside = resample(prediction, t1c, t1c_to_grid, "spline")
+        inside = resample(prediction, reference, to_grid, "spline")
     if method == "detail":
-        inside = inside + fine_detail(t1c, resample(network_input, t1c, t1c_to_grid, "spline"), brain)
-    blended = t1c + (inside - t1c) * seam_weight(brain)
+        inside = inside + fine_detail(reference, resample(network_input, reference, to_grid, "spline"), brain)
+    blended = reference + (inside - reference) * seam_weight(brain)
     extremes = sitk.MinimumMaximumImageFilter()
     extremes.Execute(whole)
     blended = sitk.Maximum(blended, min(extremes.GetMinimum(), 0.0))
     return sitk.Paste(whole, blended, blended.GetSize(), [0, 0, 0], window[1])
 
 
-def fine_detail(t1c: sitk.Image, seen: sitk.Image, brain: sitk.Image) -> sitk.Image:
-    """What the T1c has beyond the network's resolution, where it stands above the T1c's noise.
+def fine_detail(reference: sitk.Image, seen: sitk.Image, brain: sitk.Image) -> sitk.Image:
+    """What the reference has beyond the network's resolution, where it stands above its noise.
 
-    The difference of the T1c and what the network saw of it is noise almost everywhere and edges in some places. It is
-    weighted with (v - k s) / v, v being its local mean square and s the median of v over the brain (a Wiener filter
-    whose noise is measured in the image itself).
+    The difference of the reference and what the network saw of it is noise almost everywhere and edges in some places.
+    It is weighted with (v - k s) / v, v being its local mean square and s the median of v over the brain (a Wiener
+    filter whose noise is measured in the image itself).
 
     Parameters
     ----------
-    t1c, seen : sitk.Image, float32
-        The T1c, and its image on the network's grid brought back.
+    reference, seen : sitk.Image, float32
+        The series, and its image on the network's grid brought back.
     brain : sitk.Image, uint8
         Where the noise is measured.
     """
-    difference = sitk.GetArrayFromImage(t1c - seen)
+    difference = sitk.GetArrayFromImage(reference - seen)
     inside = sitk.GetArrayViewFromImage(brain) > 0
-    size = [2 * max(1, round(_WINDOW_MM / 2 / s)) + 1 if s < _THICK_MM else 1 for s in t1c.GetSpacing()]
+    size = [2 * max(1, round(_WINDOW_MM / 2 / s)) + 1 if s < _THICK_MM else 1 for s in reference.GetSpacing()]
     power = ndimage.uniform_filter(difference * difference, size[::-1])
     noise = float(np.median(power[inside])) if inside.any() else 0.0
     weight = np.clip(1.0 - _NOISE_FACTOR * noise / np.maximum(power, 1e-12), 0.0, 1.0)
     detail = sitk.GetImageFromArray((difference * weight).astype(np.float32))
-    detail.CopyInformation(t1c)
+    detail.CopyInformation(reference)
     return detail
 
 

@@ -1,20 +1,20 @@
 """From the scanner's grids to the network's input: the one preprocessing of use, training on real data, evaluation.
 
-Strip the T1c, register the others to it, the stripped T1c to the atlas, widen the mask by the atlas', resample each
-series once, divide by its bias field, normalise.
+Strip the reference series, register the others to it and it to the atlas, widen the mask by the atlas', resample each
+series once, divide it by its bias field, normalise.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from enhancement.arrays import Mask
 from enhancement.errors import MissingRole
 from enhancement.imaging.atlas import GRID_SPACING_MM, load_atlas, network_grid
 from enhancement.imaging.bias_field import estimate_bias_field
@@ -24,8 +24,8 @@ from enhancement.imaging.intensity import BrainStatistics, normalise
 from enhancement.imaging.registration.register import Registration, register_affine, register_rigid
 from enhancement.imaging.registration.transforms import compose
 from enhancement.imaging.resampling import antialiased, resample
+from enhancement.progress import Stopwatch
 
-Progress = Callable[[str, float], None]
 _ANTIALIAS = 0.42  # as in training
 
 
@@ -40,25 +40,10 @@ class Channel(Protocol):
     def z_max(self) -> float: ...
 
 
-@dataclass(frozen=True)
-class StudyImages:
-    """The series of one study, each on its own grid (LPS, mm).
-
-    `adc` is in mm^2/s; `b0` lies on the ADC's grid and drives its registration, because an ADC map has hardly any
-    edges between grey and white matter.
-    """
-
-    t1: sitk.Image
-    t1c: sitk.Image
-    flair: sitk.Image | None = None
-    adc: sitk.Image | None = None
-    b0: sitk.Image | None = None
-    t2: sitk.Image | None = None
-
-    def by_role(self) -> dict[str, sitk.Image]:
-        """The images that there are, by the role names of manifests."""
-        found = {"T1": self.t1, "FLAIR": self.flair, "ADC": self.adc, "T2": self.t2, "T1C": self.t1c}
-        return {role: image for role, image in found.items() if image is not None}
+#: The series of one study by role, each on its own grid (LPS, mm). "ADC" is a map in mm^2/s; "DWI" is the b = 0 image
+#: on the map's grid. It drives the map's registration, because an ADC map has hardly any edges between grey and white
+#: matter.
+StudyImages = Mapping[str, sitk.Image]
 
 
 @dataclass(frozen=True)
@@ -67,6 +52,8 @@ class NetworkInput:
 
     Attributes
     ----------
+    reference : str
+        Role of the series that everything was brought to, and that the result will lie on.
     inputs_czyx : (c, z, y, x), float32 in [0, 1]
         In the manifest's order; a missing input is all zeros.
     brain_zyx : (z, y, x), bool
@@ -83,16 +70,17 @@ class NetworkInput:
     registrations : mapping of role to Registration
         Rigid ones by role, and the affine one as "ATLAS".
     brain : sitk.Image, uint8
-        The brain on the T1c's own grid; where the extractor's mask was tight, the widened one, as is `brain_zyx`.
+        The brain on the reference's own grid; where the extractor's mask was tight, the widened one, as is `brain_zyx`.
     missing : tuple of str
         Roles of the manifest that the study does not have.
     """
 
+    reference: str
     inputs_czyx: NDArray[np.float32]
-    brain_zyx: NDArray[np.bool_]
+    brain_zyx: Mask
     volumes: Mapping[str, sitk.Image]
     fields: Mapping[str, sitk.Image]
-    covered: Mapping[str, NDArray[np.bool_]]
+    covered: Mapping[str, Mask]
     statistics: Mapping[str, BrainStatistics]
     to_series: Mapping[str, sitk.Transform]
     registrations: Mapping[str, Registration]
@@ -100,35 +88,12 @@ class NetworkInput:
     missing: tuple[str, ...]
 
 
-@dataclass
-class Stopwatch:
-    """Tells a progress callback where the work is, and adds up the seconds of each stage."""
-
-    progress: Progress | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    _stage: str = ""
-    _since: float = 0.0
-
-    def stage(self, name: str, fraction: float) -> None:
-        """Begin a stage; what the callback raises stops the work here."""
-        self.stop()
-        self._stage, self._since = name, time.perf_counter()
-        if self.progress is not None:
-            self.progress(name, fraction)
-
-    def stop(self) -> None:
-        """End the stage under way."""
-        if self._stage:
-            spent = time.perf_counter() - self._since
-            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + spent
-        self._stage = ""
-
-
 def prepare(
     images: StudyImages,
     channels: Sequence[Channel],
     extractor: BrainExtractor,
     *,
+    reference: str,
     bias_field: bool = True,
     watch: Stopwatch | None = None,
 ) -> NetworkInput:
@@ -137,13 +102,15 @@ def prepare(
     Parameters
     ----------
     images : StudyImages
-        T1 and T1c at least.
+        The reference at least.
     channels : sequence of Channel
         The manifest's inputs.
     extractor : BrainExtractor
-        Applied to the T1c alone; its mask is carried to the others.
+        Applied to the reference alone; its mask is carried to the others.
+    reference : str
+        Role of the series that the others are registered to.
     bias_field : bool
-        Whether to divide T1-weighted and FLAIR volumes by their bias field (N4).
+        Whether to divide every volume but the ADC by its bias field (N4).
     watch : Stopwatch, optional
         For progress (0 to 0.4 of the whole) and stage times.
 
@@ -155,29 +122,24 @@ def prepare(
         If the model needs a series that the study lacks.
     """
     watch = watch or Stopwatch()
-    found = images.by_role()
     roles = [channel.role for channel in channels]
-    _require(found, channels)
+    _require(images, channels)
     watch.stage("finding the brain", 0.02)
-    extracted = extractor.extract(images.t1c)
+    extracted = extractor.extract(images[reference])
+    registrations = _register(images, roles, reference, extracted.mask, watch)
+    to_reference = registrations["ATLAS"].transform
+    others = [role for role in registrations if role != "ATLAS"]
+    to_series = {role: compose(to_reference, registrations[role].transform) for role in others}
+    to_series[reference] = to_reference
     brain = extracted.mask
-    registrations: dict[str, Registration] = {}
-    others = [role for role in roles if role in found and role != "T1C"]
-    for index, role in enumerate(others):
-        watch.stage(f"registering {role}", 0.06 + 0.2 * index / max(len(others), 1))
-        moving = images.b0 if role == "ADC" and images.b0 is not None else found[role]
-        registrations[role] = register_rigid(images.t1c, brain, moving)
-    watch.stage("registering to the atlas", 0.26)
-    registrations["ATLAS"] = _to_atlas(images.t1c, brain)
-    to_t1c = registrations["ATLAS"].transform
-    to_series = {role: compose(to_t1c, registrations[role].transform) for role in others} | {"T1C": to_t1c}
     if extracted.possible is not None:
-        brain = widened(extracted.possible, images.t1c, to_t1c, images.t1, registrations.get("T1"))
+        t1 = _before_contrast(images, reference, registrations)
+        brain = widened(extracted.possible, images[reference], to_reference, t1)
     watch.stage("resampling", 0.32)
     grid = network_grid()
-    brain_on_grid = sitk.Cast(resample(brain, grid, to_t1c, "linear") > 0.5, sitk.sitkUInt8)
-    volumes = {role: _resample_role(found[role], grid, to_series[role], role) for role in to_series}
-    covered = {role: field_of_view(found[role], grid, to_series[role]) for role in to_series}
+    brain_on_grid = sitk.Cast(resample(brain, grid, to_reference, "linear") > 0.5, sitk.sitkUInt8)
+    volumes = {role: _resample_role(images[role], grid, to_series[role], role) for role in to_series}
+    covered = {role: field_of_view(images[role], grid, to_series[role]) for role in to_series}
     fields: dict[str, sitk.Image] = {}
     if bias_field:
         watch.stage("correcting the bias field", 0.36)
@@ -188,6 +150,7 @@ def prepare(
     brain_zyx = sitk.GetArrayFromImage(brain_on_grid) > 0
     inputs, statistics = _normalised(volumes, covered, brain_zyx, channels)
     return NetworkInput(
+        reference=reference,
         inputs_czyx=inputs,
         brain_zyx=brain_zyx,
         volumes=volumes,
@@ -197,8 +160,36 @@ def prepare(
         to_series=to_series,
         registrations=registrations,
         brain=brain,
-        missing=tuple(role for role in roles if role not in found),
+        missing=tuple(role for role in roles if role not in images),
     )
+
+
+def _register(
+    images: StudyImages, roles: Sequence[str], reference: str, brain: sitk.Image, watch: Stopwatch
+) -> dict[str, Registration]:
+    """Every other series to the reference, by role, and the reference to the atlas, as "ATLAS"."""
+    registrations: dict[str, Registration] = {}
+    others = [role for role in roles if role in images and role != reference]
+    for index, role in enumerate(others):
+        watch.stage(f"registering {role}", 0.06 + 0.2 * index / max(len(others), 1))
+        moving = images.get("DWI", images[role]) if role == "ADC" else images[role]
+        registrations[role] = register_rigid(images[reference], brain, moving)
+    watch.stage("registering to the atlas", 0.26)
+    atlas = load_atlas()
+    stripped = sitk.Mask(sitk.Cast(images[reference], sitk.sitkFloat32), brain)
+    registrations["ATLAS"] = register_affine(atlas.t1, atlas.brain, stripped)
+    return registrations
+
+
+def _before_contrast(
+    images: StudyImages, reference: str, registrations: Mapping[str, Registration]
+) -> sitk.Image | None:
+    """The T1 on the reference's grid, where there is one."""
+    if reference == "T1":
+        return images[reference]
+    if "T1" not in registrations:
+        return None
+    return resample(images["T1"], images[reference], registrations["T1"].transform, "linear")
 
 
 def for_network_grid(image: sitk.Image) -> sitk.Image:
@@ -206,7 +197,7 @@ def for_network_grid(image: sitk.Image) -> sitk.Image:
     return antialiased(image, GRID_SPACING_MM[0], strength=_ANTIALIAS)
 
 
-def field_of_view(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> NDArray[np.bool_]:
+def field_of_view(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> Mask:
     """Which voxels of a grid a series has data for."""
     full = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
     full.CopyInformation(image)
@@ -220,34 +211,23 @@ def _require(found: Mapping[str, sitk.Image], channels: Sequence[Channel]) -> No
         raise MissingRole(f"the model needs {', '.join(lacking)}, found only {', '.join(sorted(found))}")
 
 
-def _to_atlas(t1c: sitk.Image, brain: sitk.Image) -> Registration:
-    atlas = load_atlas()
-    stripped = sitk.Mask(sitk.Cast(t1c, sitk.sitkFloat32), brain)
-    return register_affine(atlas.t1, atlas.brain, stripped)
-
-
 def widened(
-    brain: sitk.Image,
-    t1c: sitk.Image,
-    atlas_to_t1c: sitk.Transform,
-    t1: sitk.Image,
-    t1_found: Registration | None,
+    brain: sitk.Image, reference: sitk.Image, atlas_to_reference: sitk.Transform, t1: sitk.Image | None
 ) -> sitk.Image:
-    """A tight mask with the template's edge; see `brain_edge`.
+    """A tight mask with the template's edge; see `brain.edge`.
 
     Parameters
     ----------
     brain : sitk.Image, uint8
-    t1c, t1 : sitk.Image
-        Each on its own grid.
-    atlas_to_t1c : sitk.Transform
-        Points of the atlas to points of the T1c.
-    t1_found : Registration or None
-        Where the T1 lies; without it fat at the edge is not looked for.
+        On the reference's grid.
+    reference : sitk.Image
+    atlas_to_reference : sitk.Transform
+        Points of the atlas to points of the reference.
+    t1 : sitk.Image or None
+        Before contrast, on the reference's grid; without it fat at the edge is not looked for.
     """
-    template = resample(load_atlas().brain, t1c, atlas_to_t1c.GetInverse(), "nearest")
-    before = None if t1_found is None else resample(t1, t1c, t1_found.transform, "linear")
-    return widen(brain, template, t1c, before)
+    template = resample(load_atlas().brain, reference, atlas_to_reference.GetInverse(), "nearest")
+    return widen(brain, template, reference, t1)
 
 
 def _resample_role(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform, role: str) -> sitk.Image:
@@ -257,8 +237,8 @@ def _resample_role(image: sitk.Image, grid: sitk.Image, transform: sitk.Transfor
 
 def _normalised(
     volumes: Mapping[str, sitk.Image],
-    covered: Mapping[str, NDArray[np.bool_]],
-    brain: NDArray[np.bool_],
+    covered: Mapping[str, Mask],
+    brain: Mask,
     channels: Sequence[Channel],
 ) -> tuple[NDArray[np.float32], dict[str, BrainStatistics]]:
     inputs = np.zeros((len(channels), *brain.shape), dtype=np.float32)

@@ -1,1 +1,1 @@
-"""The durable rows: one job a study, recipe and inputs, from the first look to the stored result."""
+"""The ledger: the durable rows of every job, from the first look at a study to its stored result."""

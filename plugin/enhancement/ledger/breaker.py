@@ -1,7 +1,8 @@
-"""The circuit breaker: when everything fails for one reason, stop and try one job now and then.
+"""The circuit breaker: it pauses the queue when job after job fails for the same reason.
 
-It has no state of its own. It is read off the last attempts in the ledger, so it survives a restart and is
-the same for every worker of one Orthanc; another Orthanc on the same ledger has its own.
+While it is open no job starts. After a pause one job is tried, and if that job is stored the others follow. The breaker
+has no state of its own: it is read off the last attempts in the ledger. It therefore survives a restart, and it is the
+same for every worker of one Orthanc. Another Orthanc on the same ledger has its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from enhancement.settings import QueueSettings
 
 
 class Circuit(StrEnum):
-    """CLOSED lets every job through, HALF_OPEN one at a time, OPEN none."""
+    """Which jobs are let through: CLOSED every one, HALF_OPEN one at a time, OPEN none."""
 
     CLOSED = "CLOSED"
     HALF_OPEN = "HALF_OPEN"
@@ -29,7 +30,7 @@ class Circuit(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """One ended attempt, the newest first; `code` is empty when it did not fail."""
+    """The end of one attempt; `code` is empty where it did not fail."""
 
     study_id: str
     code: str
@@ -38,7 +39,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Breaker:
-    """What the last attempts say. `retry_in_s` is the rest of the pause."""
+    """What the last attempts say: how many in a row failed with `code`, and how much of the pause is left."""
 
     circuit: Circuit
     code: str = ""

@@ -1,4 +1,4 @@
-"""Doing the work: claim, heartbeat, end; and taking back what a dead process held."""
+"""Claims: a worker takes a job, keeps it by heartbeats, and ends it; what a dead worker held is taken back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, exc, insert, select, update
 
-from enhancement.errors import LedgerError
+from enhancement.errors import NO_PROBLEM, LedgerError, Problem
 from enhancement.ledger import followups, rows
 from enhancement.ledger import transitions as ending
 from enhancement.ledger.breaker import Circuit, read_breaker
@@ -18,7 +18,7 @@ from enhancement.ledger.marks import read_mark
 from enhancement.ledger.scheduling import eligible
 from enhancement.ledger.schema import attempts, jobs
 from enhancement.ledger.scope import Scope
-from enhancement.ledger.states import Code, Finished, JobRow, Signal, State
+from enhancement.ledger.states import Code, JobRow, Signal, State
 
 log = structlog.get_logger("enhancement.ledger")
 
@@ -92,14 +92,12 @@ class Claims:
         job: JobRow,
         state: State,
         *,
-        code: str = "",
-        reason: str = "",
-        advice: str = "",
+        problem: Problem = NO_PROBLEM,
         result_uids: Sequence[str] = (),
         archive_ids: Mapping[str, str] | None = None,
         audit: Mapping[str, Any] | None = None,
         final: bool = False,
-    ) -> Finished:
+    ) -> JobRow:
         """End the attempt.
 
         STORED supersedes the earlier stored result of the study, and writes down what is to be done afterwards
@@ -116,25 +114,23 @@ class Claims:
         with self._database.write() as connection:
             rows.lock_study(connection, self._archive, job.study_id, job.recipe)
             held = self._held(connection, job)
-            values = ending.ended(held, state, code, reason, advice, final=final, queue=self._queue, now=now)
+            values = ending.ended(held, state, problem, final=final, queue=self._queue, now=now)
             if audit is not None:
                 values["audit"] = dict(audit)
-            superseded: list[JobRow] = []
             if state is State.STORED:
                 values["result_uids"] = list(result_uids)
                 newer = self._stored_newer(connection, held)
                 if newer is None:
-                    superseded = self._supersede_stored(connection, held, now)
+                    self._supersede_stored(connection, held, now)
                 else:
                     values |= {"state": State.SUPERSEDED, "code": Code.NEWER_INPUTS, "superseded_by": newer.id}
             self._release_place(connection, held, values, now)
             outcome = State.FAILED if state is State.FAILED else values["state"]
-            words = {"code": code[:64], "reason": reason, "advice": advice}
-            rows.end_attempt(connection, held.claim_id, now, outcome, **words)
+            rows.end_attempt(connection, held.claim_id, now, outcome, problem)
             ended = rows.modify(connection, held.id, values)
             if state is State.STORED:
                 followups.write_down(connection, held, archive_ids or {}, now)
-            return Finished(ended, tuple(superseded) or ((ended,) if ended.state is State.SUPERSEDED else ()))
+            return ended
 
     def release(self, job: JobRow) -> JobRow:
         """Put the job back unharmed, because Orthanc stops; no attempt is counted."""
@@ -173,14 +169,7 @@ class Claims:
     def _start(self, connection: Connection, job: JobRow, worker: str, lease_s: float | None, now: float) -> JobRow:
         claim_id = uuid.uuid4().hex
         who = {"claim_id": claim_id, "worker": worker[:128], "instance": self._instance[:128]}
-        attempt = {
-            "job_id": job.id,
-            "number": job.attempts + 1,
-            "started_at": now,
-            "code": "",
-            "reason": "",
-            "advice": "",
-        }
+        attempt = {"job_id": job.id, "number": job.attempts + 1, "started_at": now} | rows.columns(NO_PROBLEM)
         connection.execute(insert(attempts).values(**attempt, **who))
         return rows.modify(
             connection,
@@ -204,10 +193,12 @@ class Claims:
         stored = [other for other in others if other.state is State.STORED and other.current]
         return stored[0] if stored and not job.current else None
 
-    def _supersede_stored(self, connection: Connection, job: JobRow, now: float) -> list[JobRow]:
+    def _supersede_stored(self, connection: Connection, job: JobRow, now: float) -> None:
         others = rows.siblings(connection, self._archive, job.study_id, job.recipe, job.id)
         values = {"state": State.SUPERSEDED, "superseded_by": job.id, "updated_at": now, "current": False}
-        return [rows.modify(connection, old.id, values) for old in others if old.state is State.STORED]
+        for old in others:
+            if old.state is State.STORED:
+                rows.modify(connection, old.id, values)
 
     def _release_place(self, connection: Connection, job: JobRow, values: dict[str, Any], now: float) -> None:
         """An outdated job must not go back into the queue beside the newer one."""
@@ -225,7 +216,6 @@ class Claims:
             held = JobRow.of(found)
             values = ending.died(held, self._queue, now)
             self._release_place(connection, held, values, now)
-            words = {"code": Code.WORKER_DIED, "reason": ending.DIED_REASON, "advice": ""}
-            rows.end_attempt(connection, held.claim_id, now, State.FAILED, **words)
+            rows.end_attempt(connection, held.claim_id, now, State.FAILED, ending.DIED)
             log.warning("job taken back", job=held.id, worker=held.worker, state=str(values["state"]))
             return rows.modify(connection, held.id, values)

@@ -1,8 +1,9 @@
-"""The ledger's database: opened, migrated, watched, and its faults said in words.
+"""The ledger's database: opens it, migrates it, watches its file, and says its faults in words.
 
-SQLite in WAL mode or PostgreSQL. Every wait is bounded (`busy_s`), because HTTP callbacks of Orthanc stand
-behind it. An SQLite file that was deleted or damaged is replaced by an empty one (the damaged one is kept
-beside it), and `generation` grows: the archive holds every result, so the ledger can be rebuilt from it.
+It is SQLite in WAL mode, or PostgreSQL. Every wait is bounded (`busy_s`), because Orthanc's HTTP callbacks wait too.
+
+An SQLite file that was deleted or damaged is replaced by an empty one; the damaged one is kept beside it. `generation`
+then grows, and the ledger is rebuilt from the archive, which holds every result.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What is still to be done after a result was stored: written in the transaction that stores it, so no kill loses it.
+"""Follow-ups: what is still to be done after a result was stored, such as its delivery and its audit record.
 
-The steps themselves (`results.Results.follow_up`) may be repeated without harm.
+They are written down in the transaction that stores the result, so no kill loses them. Doing one twice does no harm
+(`service.follow_up`).
 """
 
 from __future__ import annotations

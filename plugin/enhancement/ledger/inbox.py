@@ -1,7 +1,7 @@
-"""Studies to be looked at, and studies that are not complete.
+"""The inbox: studies that somebody has to look at, and studies that lack a series.
 
-A look (matching the headers, computing the fingerprint) takes longer than a change callback may; so the callback only
-writes the study down here, and a worker looks. What is written survives a crash between the two.
+A look reads all headers of a study, which takes longer than a callback of Orthanc may. The callback therefore only
+writes the study down here, and the look comes later. What is written down survives a crash between the two.
 """
 
 from __future__ import annotations
@@ -31,17 +31,24 @@ class Inbox:
         self,
         study_id: str,
         *,
+        recipe: str = "",
         priority: Priority = Priority.ROUTINE,
         origin: str = "stable",
         requested_by: str = "",
         force: bool = False,
         delay_s: float = 0.0,
     ) -> None:
-        """Write down that this study has to be looked at; once is enough, the most urgent reason wins."""
+        """Write down that this study has to be looked at; once is enough, the most urgent reason wins.
+
+        Parameters
+        ----------
+        recipe : str
+            For which; "" for those that are made of every study.
+        """
         now = self._clock()
         with self._database.write() as connection:
             lock_study(connection, self._archive, study_id, "")
-            old = self._find(connection, study_id)
+            old = self._find(connection, study_id, recipe)
             best = Priority(min(priority, old.priority)) if old else priority
             urgent = old is None or priority <= old.priority
             values: dict[str, Any] = {
@@ -56,9 +63,10 @@ class Inbox:
                 values |= {"origin": origin[:32], "requested_by": requested_by[:128]}
             if old:
                 values |= {"revision": old.revision + 1}
-                connection.execute(update(arrivals).where(*self._key(study_id)).values(**values))
+                connection.execute(update(arrivals).where(*self._key(study_id, recipe)).values(**values))
             else:
-                values |= {"archive": self._archive, "study_id": study_id, "noticed_at": now, "revision": 1}
+                values |= {"archive": self._archive, "study_id": study_id, "recipe": recipe}
+                values |= {"noticed_at": now, "revision": 1}
                 connection.execute(insert(arrivals).values(**values))
 
     def waiting(self, limit: int = 20) -> list[Arrival]:
@@ -82,25 +90,9 @@ class Inbox:
         with self._database.write() as connection:
             connection.execute(
                 update(arrivals)
-                .where(*self._key(arrival.study_id), arrivals.c.revision == arrival.revision)
+                .where(*self._key(arrival.study_id, arrival.recipe), arrivals.c.revision == arrival.revision)
                 .values(not_before=now + delay_s, set_at=now, looks=arrivals.c.looks + 1)
             )
-
-    def note_incomplete(
-        self, arrival: Arrival | None, study_id: str, recipe: str, missing: Iterable[str], reason: str = ""
-    ) -> None:
-        """The study lacks required series: report it as INCOMPLETE until a later look finds them."""
-        now = self._clock()
-        with self._database.write() as connection:
-            lock_study(connection, self._archive, study_id, recipe)
-            put_incomplete(connection, (self._archive, study_id, recipe), missing, reason, now)
-            if arrival is not None:
-                remove_arrival(connection, self._archive, arrival)
-
-    def complete(self, study_id: str, recipe: str) -> None:
-        """The study is no longer INCOMPLETE."""
-        with self._database.write() as connection:
-            remove_incomplete(connection, self._archive, study_id, recipe)
 
     def incomplete(self, study_id: str | None = None, limit: int = 1000) -> list[IncompleteStudy]:
         """The studies that lack series, the longest waiting first."""
@@ -122,11 +114,11 @@ class Inbox:
                 ).scalar_one(),
             )
 
-    def _key(self, study_id: str) -> tuple[ColumnElement[bool], ...]:
-        return arrivals.c.archive == self._archive, arrivals.c.study_id == study_id
+    def _key(self, study_id: str, recipe: str) -> tuple[ColumnElement[bool], ...]:
+        return arrivals.c.archive == self._archive, arrivals.c.study_id == study_id, arrivals.c.recipe == recipe
 
-    def _find(self, connection: Connection, study_id: str) -> Arrival | None:
-        row = connection.execute(select(arrivals).where(*self._key(study_id))).mappings().first()
+    def _find(self, connection: Connection, study_id: str, recipe: str) -> Arrival | None:
+        row = connection.execute(select(arrivals).where(*self._key(study_id, recipe))).mappings().first()
         return _arrival(row) if row else None
 
 
@@ -136,6 +128,7 @@ def remove_arrival(connection: Connection, archive: str, arrival: Arrival) -> No
         delete(arrivals).where(
             arrivals.c.archive == archive,
             arrivals.c.study_id == arrival.study_id,
+            arrivals.c.recipe == arrival.recipe,
             arrivals.c.revision == arrival.revision,
         )
     )
@@ -144,7 +137,7 @@ def remove_arrival(connection: Connection, archive: str, arrival: Arrival) -> No
 def put_incomplete(
     connection: Connection, key: tuple[str, str, str], missing: Iterable[str], reason: str, now: float
 ) -> None:
-    """Note what a study (archive, study, recipe) lacks; since when it does is kept."""
+    """Note what a study (archive, study, recipe) lacks. Since when it does is kept."""
     names = dict(zip(("archive", "study_id", "recipe"), key, strict=True))
     since = connection.execute(select(incomplete.c.since).filter_by(**names)).scalar()
     connection.execute(delete(incomplete).filter_by(**names))
@@ -166,6 +159,7 @@ def remove_study(connection: Connection, archive: str, study_id: str) -> None:
 def _arrival(row: RowMapping) -> Arrival:
     return Arrival(
         study_id=row["study_id"],
+        recipe=row["recipe"],
         priority=Priority(row["priority"]),
         origin=row["origin"],
         requested_by=row["requested_by"],

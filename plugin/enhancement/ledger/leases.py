@@ -1,8 +1,8 @@
-"""Leases: who works on a job, and how others learn that nobody does any more.
+"""Leases: how others learn that nobody works on a job any more.
 
-A holder raises a counter in the row. Everybody else watches that counter with their own monotonic clock: a lease
-has ended when its counter stood still for the lease's length. No wall clock takes part, so a clock that is set
-forward or back neither ends a living lease nor keeps a dead one.
+Whoever holds a job raises a counter in its row. Everybody else watches the counter by a monotonic clock of his own. The
+lease has ended when the counter stood still for the lease's length. The time of day plays no part: a clock that is set
+forward ends no living lease, and one that is set back keeps no dead one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enhancement.ledger.states import JobRow
 
 
 class LeaseWatch:
-    """Remember when each running job's counter was last seen to move."""
+    """Remembers when each running job's counter was last seen to move."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from enhancement.errors import LedgerError
 from enhancement.ledger.claims import Claims
 from enhancement.ledger.database import Database
+from enhancement.ledger.deliveries import Deliveries
 from enhancement.ledger.followups import Followups
 from enhancement.ledger.inbox import Inbox
 from enhancement.ledger.leases import LeaseWatch
@@ -33,6 +34,7 @@ class Ledger:
     ``requests``    ask for a result, refuse, cancel, retry; what was deleted
     ``claims``      take a job, keep it, end it; take back what a dead process held
     ``followups``   what is still to be done after a result was stored
+    ``deliveries``  results on their way to other systems
     ``records``     read: jobs, attempts, counts, the circuit breaker
     ``marks``       facts about the whole archive: paused, the last change seen
     ==============  ===============================================================
@@ -78,6 +80,7 @@ class Ledger:
         self.inbox = Inbox(scope)
         self.records = Records(scope)
         self.followups = Followups(scope)
+        self.deliveries = Deliveries(scope)
         self.requests = Requests(scope)
         self.claims = Claims(scope, LeaseWatch(monotonic))
 

@@ -1,4 +1,4 @@
-"""Small facts about a whole archive: the last change seen, and whether the queue is paused."""
+"""Marks: facts about a whole archive, such as the last change seen, and whether the queue is paused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_mark(connection: Connection, archive: str, name: str) -> Any:
 
 
 class Marks:
-    """Named JSON values of one archive."""
+    """The named JSON values of one archive."""
 
     def __init__(self, scope: Scope) -> None:
         self._database = scope.database

@@ -1,4 +1,4 @@
-"""What people and monitors read from the ledger; nothing here changes it."""
+"""Records: what people, pages and monitors read from the ledger. Nothing here changes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from enhancement.ledger.states import AttemptRow, JobRow, State
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers for the metrics. Ages are in seconds."""
+    """Numbers for the metrics; ages and durations are in seconds."""
 
     by_state: dict[State, int]
     oldest_queued_s: float
@@ -26,7 +26,7 @@ class Counts:
 
 
 class Records:
-    """Queries over the jobs of one archive."""
+    """The jobs of one archive, to be read."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -51,7 +51,7 @@ class Records:
         limit: int = 100,
         offset: int = 0,
     ) -> list[JobRow]:
-        """Jobs, the last changed first; all states, or some; all studies, or one."""
+        """Jobs, the last changed first; those in every state without `states`, of every study without `study_id`."""
         query = select(jobs).filter_by(archive=self._archive)
         if states is not None:
             query = query.where(jobs.c.state.in_(list(states)))
@@ -59,11 +59,6 @@ class Records:
             query = query.filter_by(study_id=study_id)
         query = query.order_by(jobs.c.updated_at.desc(), jobs.c.id.desc()).limit(limit).offset(offset)
         return self._jobs(query)
-
-    def queue(self, limit: int = 1000) -> list[JobRow]:
-        """The waiting jobs, the next first."""
-        query = select(jobs).filter_by(archive=self._archive, state=State.QUEUED)
-        return self._jobs(query.order_by(jobs.c.order_at, jobs.c.id).limit(limit))
 
     def attempts(self, job_id: int) -> list[AttemptRow]:
         """Every try at one job, in order."""
@@ -73,9 +68,8 @@ class Records:
             .where(jobs.c.archive == self._archive, attempts.c.job_id == job_id)
             .order_by(attempts.c.id)
         )
-        names = AttemptRow.__dataclass_fields__
         with self._database.read() as connection:
-            return [AttemptRow(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
+            return [AttemptRow.of(row) for row in connection.execute(query).mappings()]
 
     def made_by(self, model_digest: str) -> list[JobRow]:
         """The jobs whose results, still in the archive as far as the ledger knows, this model made."""

@@ -1,4 +1,4 @@
-"""What asking for a result means when there already is a row for these very inputs."""
+"""What a request means when the ledger already has a job for these very inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from enhancement.ledger.states import CancelReason, Code, JobRow, State
 
 
 class Decision(Enum):
-    """QUEUE: (again) to be done. GO_ON: it is being done. KEEP: leave it as it ended. ADOPT: it is in the archive."""
+    """What becomes of the job.
+
+    QUEUE: it is to be done, for the first time or once more. GO_ON: it waits or runs already. KEEP: it stays as it
+    ended. ADOPT: its result is in the archive, and is only written down.
+    """
 
     QUEUE = auto()
     GO_ON = auto()
@@ -41,6 +45,6 @@ def decide(
     if job.state is State.STORED:
         lost = present is not None and not set(job.result_uids) <= set(present)
         return Decision.QUEUE if force or lost else Decision.KEEP
-    if job.state is State.SUPERSEDED or (job.state is State.CANCELLED and job.code == Code.STUDY_DELETED):
+    if job.state is State.SUPERSEDED or (job.state is State.CANCELLED and job.problem.code == Code.STUDY_DELETED):
         return Decision.QUEUE
     return Decision.QUEUE if manual or force else Decision.KEEP

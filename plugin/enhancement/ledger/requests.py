@@ -1,4 +1,4 @@
-"""Asking for results, and taking it back: the side of the ledger that people and the archive see."""
+"""Requests: people and the archive ask for results, or take that back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from enhancement.errors import LedgerError
+from enhancement.errors import NO_PROBLEM, LedgerError, Problem
 from enhancement.ledger import rows
 from enhancement.ledger import transitions as ending
 from enhancement.ledger.inbox import put_incomplete, remove_arrival, remove_incomplete, remove_study
@@ -19,7 +19,7 @@ from enhancement.ledger.states import Arrival, CancelReason, Code, JobRow, Prior
 
 
 class Requests:
-    """Enqueue, refuse, cancel, retry; what happens when studies or results are deleted."""
+    """Asks for a result, refuses, cancels and retries; notes what was deleted from the archive."""
 
     def __init__(self, scope: Scope) -> None:
         self._database = scope.database
@@ -93,9 +93,7 @@ class Requests:
         recipe: str,
         fingerprint: str,
         *,
-        code: str,
-        reason: str,
-        advice: str = "",
+        problem: Problem,
         missing: Sequence[str] | None = None,
         arrival: Arrival | None = None,
     ) -> JobRow:
@@ -112,7 +110,7 @@ class Requests:
             if job is not None and job.state is State.RUNNING:
                 return job
             values = {"state": State.REJECTED, "finished_at": now, "priority": Priority.ROUTINE, "queued_at": now}
-            values |= {"order_at": now, "not_before": now, "code": code, "reason": reason, "advice": advice}
+            values |= {"order_at": now, "not_before": now} | rows.columns(problem)
             if job is None:
                 values |= {"origin": arrival.origin if arrival else "stable", "model_digest": ""}
                 values |= {"requested_by": arrival.requested_by if arrival else ""}
@@ -120,7 +118,7 @@ class Requests:
             if missing is None:
                 remove_incomplete(connection, self._archive, study_id, recipe)
             else:
-                put_incomplete(connection, (self._archive, study_id, recipe), missing, reason, now)
+                put_incomplete(connection, (self._archive, study_id, recipe), missing, problem.reason, now)
             if arrival is not None:
                 remove_arrival(connection, self._archive, arrival)
             return job
@@ -135,10 +133,8 @@ class Requests:
                 return rows.modify(connection, job_id, {"cancel_requested": CancelReason.USER, "reason": reason})
             if job.state is not State.QUEUED:
                 raise _wrong_state(job, "cancelled")
-            words = {"code": Code.CANCELLED, "reason": reason, "advice": ""}
-            return rows.modify(
-                connection, job_id, {"state": State.CANCELLED, "finished_at": now, "updated_at": now} | words
-            )
+            values = {"state": State.CANCELLED, "finished_at": now, "updated_at": now}
+            return rows.modify(connection, job_id, values | rows.columns(Problem(Code.CANCELLED, reason)))
 
     def retry(self, job_id: int, *, by: str = "") -> JobRow:
         """Queue an ended job again, with all its attempts, as asked for by hand; WRONG_STATE if it has not ended."""
@@ -153,7 +149,7 @@ class Requests:
             return rows.modify(connection, job_id, values)
 
     def retry_all(self, code: str, *, by: str = "") -> int:
-        """Queue every dead letter that failed with this code again; return how many."""
+        """Queue again every job that failed for good with this code; return how many."""
         query = select(jobs.c.id).filter_by(archive=self._archive, state=State.FAILED, code=code, current=True)
         with self._database.read() as connection:
             job_ids = list(connection.execute(query.order_by(jobs.c.order_at)).scalars())
@@ -164,7 +160,7 @@ class Requests:
     def study_deleted(self, study_id: str) -> list[JobRow]:
         """The archive deleted the study: nothing waits for it, a running job stops, its results are gone."""
         now = self._clock()
-        words = {"code": Code.STUDY_DELETED, "reason": "the study was deleted from the archive", "advice": ""}
+        words = rows.columns(Problem(Code.STUDY_DELETED, "the study was deleted from the archive"))
         with self._database.write() as connection:
             recipes = select(jobs.c.recipe).distinct().filter_by(archive=self._archive, study_id=study_id)
             for recipe in sorted(connection.execute(recipes).scalars()):
@@ -175,7 +171,7 @@ class Requests:
             for job in map(JobRow.of, connection.execute(query).mappings().all()):
                 if job.state is State.RUNNING:
                     changed.append(rows.modify(connection, job.id, {"cancel_requested": CancelReason.STUDY_DELETED}))
-                elif job.state is not State.CANCELLED or job.code == Code.RESULT_DELETED:
+                elif job.state is not State.CANCELLED or job.problem.code == Code.RESULT_DELETED:
                     # The series of a study that is deleted go first, as if a person had removed each.
                     values = {"state": State.CANCELLED, "finished_at": now, "updated_at": now}
                     changed.append(rows.modify(connection, job.id, values | words))
@@ -186,7 +182,7 @@ class Requests:
     ) -> list[JobRow]:
         """A person removed this result, or it was withdrawn: it does not come back by itself, only by hand."""
         now = self._clock()
-        words = {"code": code, "reason": f"the result was removed{' by ' + by if by else ''}", "advice": ""}
+        words = rows.columns(Problem(code, f"the result was removed{' by ' + by if by else ''}"))
         changed = []
         with self._database.read() as connection:
             holding = rows.holding(connection, self._archive, series_instance_uid)
@@ -230,10 +226,8 @@ class Requests:
             "failures": 0,
             "crashes": 0,
             "finished_at": None,
-            "code": "",
-            "reason": "",
-            "advice": "",
             "superseded_by": None,
+            **rows.columns(NO_PROBLEM),
         }
 
     def _write_current(

@@ -1,4 +1,4 @@
-"""How long a failed attempt waits before the next: exponential, with jitter, bounded (tenacity's strategies)."""
+"""How long a job waits before its next attempt: twice as long after each failure, up to a limit, with jitter."""
 
 from __future__ import annotations
 

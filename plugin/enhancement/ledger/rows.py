@@ -1,4 +1,4 @@
-"""The few statements that every change of a job is made of; each runs inside the caller's transaction."""
+"""The statements that every change of a job is made of. Each runs inside its caller's transaction."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Text, cast, insert, select, text, update
 
-from enhancement.errors import LedgerError
+from enhancement.errors import NO_PROBLEM, LedgerError, Problem
 from enhancement.ledger.schema import attempts, jobs
 from enhancement.ledger.states import CancelReason, Code, JobRow, State
+
+
+def columns(problem: Problem) -> dict[str, Any]:
+    """The columns that hold a problem; a code that is too long for its column is cut."""
+    return problem.to_json() | {"code": problem.code[:64]}
+
 
 # The states of jobs whose results are in the archive.
 HAVE_RESULTS = (State.STORED, State.SUPERSEDED)
@@ -29,11 +35,9 @@ NEW_ROW: dict[str, Any] = NO_CLAIM | {
     "crashes": 0,
     "lease_s": 0.0,
     "beat": 0,
-    "code": "",
-    "reason": "",
-    "advice": "",
     "result_uids": [],
     "audit": {},
+    **columns(NO_PROBLEM),
 }
 
 
@@ -107,8 +111,9 @@ def give_way(connection: Connection, old: JobRow, now: float) -> bool:
     return False
 
 
-def end_attempt(connection: Connection, claim_id: str | None, now: float, outcome: str, **words: str) -> None:
+def end_attempt(
+    connection: Connection, claim_id: str | None, now: float, outcome: str, problem: Problem = NO_PROBLEM
+) -> None:
     """Close the attempt that this claim opened."""
-    connection.execute(
-        update(attempts).where(attempts.c.claim_id == claim_id).values(ended_at=now, outcome=outcome, **words)
-    )
+    values = {"ended_at": now, "outcome": outcome} | columns(problem)
+    connection.execute(update(attempts).where(attempts.c.claim_id == claim_id).values(**values))

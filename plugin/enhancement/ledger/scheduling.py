@@ -1,4 +1,4 @@
-"""Who goes next: four classes of priority, and a clock that lifts whoever waits."""
+"""Which job goes next: four classes of priority, and waiting that lifts a job by one class after another."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The ledger's tables, as SQLAlchemy Core sees them; `migrations` makes them.
+"""The tables of the ledger, for SQLAlchemy Core; `migrations` creates them.
 
-Every table carries a prefix, so that the ledger may share a PostgreSQL database with Orthanc's own index.
+Every table has a prefix, so that the ledger may share a PostgreSQL database with Orthanc's own index.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ arrivals = Table(
     metadata,
     Column("archive", String(64), primary_key=True),
     Column("study_id", String(256), primary_key=True),
+    Column("recipe", String(64), primary_key=True),
     Column("priority", Integer, nullable=False),
     Column("origin", String(32), nullable=False),
     Column("requested_by", String(128), nullable=False),

@@ -1,4 +1,4 @@
-"""Whose rows: the value that every part of a `Ledger` is given."""
+"""The scope of a ledger: one archive's rows, as one Orthanc sees them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enhancement.settings import QueueSettings
 
 @dataclass(frozen=True)
 class Scope:
-    """The rows of one archive, as one Orthanc sees them.
+    """What every part of a `Ledger` is given.
 
     Parameters
     ----------

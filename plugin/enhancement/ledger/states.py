@@ -4,7 +4,7 @@
 
     arrival ──> QUEUED ──> RUNNING ──> STORED ──> SUPERSEDED      (newer inputs have a stored result)
       │           ^  │        ├──────> REJECTED                   (these inputs cannot be processed)
-      │           │  │        ├──────> FAILED                     (attempts used up: the dead letter)
+      │           │  │        ├──────> FAILED                     (attempts used up: a person has to look)
       │           └──┼────────┘  later, after a failed attempt or a dead process
       v              └──────────────> CANCELLED
     INCOMPLETE
@@ -20,6 +20,8 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from sqlalchemy import RowMapping
+
+from enhancement.errors import Problem
 
 
 class State(StrEnum):
@@ -60,7 +62,7 @@ class CancelReason(StrEnum):
 
 
 class Code(StrEnum):
-    """Codes that the ledger itself gives to a job, beside those of the errors in `enhancement.errors`."""
+    """The codes that the ledger itself gives a job; errors bring their own."""
 
     WORKER_DIED = "WORKER_DIED"
     STUDY_DELETED = "STUDY_DELETED"
@@ -72,7 +74,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True)
 class JobRow:
-    """One study x recipe x inputs. Times are seconds since 1970 (UTC); no field holds patient data."""
+    """One job: one study, recipe and inputs. Times are seconds since 1970 (UTC); no field holds patient data."""
 
     id: int
     archive: str
@@ -103,9 +105,7 @@ class JobRow:
     stage: str
     fraction: float
     cancel_requested: str | None
-    code: str
-    reason: str
-    advice: str
+    problem: Problem
     result_uids: tuple[str, ...]
     superseded_by: int | None
     audit: dict[str, Any]
@@ -113,7 +113,7 @@ class JobRow:
     @classmethod
     def of(cls, row: RowMapping) -> JobRow:
         """The row as the database returned it."""
-        values = {field.name: row[field.name] for field in fields(cls)}
+        values = _values(cls, row)
         values["state"] = State(values["state"])
         values["priority"] = Priority(values["priority"])
         values["current"] = bool(values["current"])
@@ -124,7 +124,7 @@ class JobRow:
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """One try at a job. `outcome` is a `State`, or RELEASED after a clean stop; None while it runs."""
+    """One attempt at a job. `outcome` is a `State`, RELEASED after a clean stop, or None while it runs."""
 
     number: int
     worker: str
@@ -132,16 +132,23 @@ class AttemptRow:
     started_at: float
     ended_at: float | None
     outcome: str | None
-    code: str
-    reason: str
-    advice: str
+    problem: Problem
+
+    @classmethod
+    def of(cls, row: RowMapping) -> AttemptRow:
+        """The row as the database returned it."""
+        return cls(**_values(cls, row))
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A study that has to be looked at. `revision` grows with every new reason to look."""
+    """A study that has to be looked at, for one recipe or, with none named, for those that are made of every study.
+
+    `revision` grows with every new reason to look.
+    """
 
     study_id: str
+    recipe: str
     priority: Priority
     origin: str
     requested_by: str
@@ -153,7 +160,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class IncompleteStudy:
-    """A study that lacks required series, since when, and what is missing."""
+    """A study that lacks series which are needed: which, and since when."""
 
     study_id: str
     recipe: str
@@ -163,9 +170,7 @@ class IncompleteStudy:
     checked_at: float
 
 
-@dataclass(frozen=True)
-class Finished:
-    """The job after its attempt ended, and the jobs whose stored results it replaces."""
-
-    job: JobRow
-    superseded: tuple[JobRow, ...] = ()
+def _values(kind: type[JobRow] | type[AttemptRow], row: RowMapping) -> dict[str, Any]:
+    """The values of a row's class. The three columns of its problem become one value."""
+    values = {field.name: row[field.name] for field in fields(kind) if field.name != "problem"}
+    return values | {"problem": Problem(row["code"], row["reason"], row["advice"])}

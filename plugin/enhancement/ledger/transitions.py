@@ -1,15 +1,16 @@
-"""How an attempt ends: what each end writes into the job's row. Plain functions of the row and the settings."""
+"""How an attempt ends: functions that say what each kind of end writes into the job's row."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from enhancement.errors import Problem
 from enhancement.ledger.retry import backoff_s, crash_backoff_s
-from enhancement.ledger.rows import NO_CLAIM
+from enhancement.ledger.rows import NO_CLAIM, columns
 from enhancement.ledger.states import CancelReason, Code, JobRow, State
 from enhancement.settings import QueueSettings
 
-DIED_REASON = "the process that worked on it ended or fell silent"
+DIED = Problem(Code.WORKER_DIED, "the process that worked on it ended or fell silent")
 
 _STOPPED = {
     CancelReason.USER: (State.CANCELLED, Code.CANCELLED),
@@ -24,7 +25,7 @@ def queued_again(not_before: float, now: float) -> dict[str, Any]:
 
 
 def stopped(job: JobRow, now: float) -> dict[str, Any]:
-    """Stopped on request: the state depends on who asked."""
+    """The job was stopped on request. The state depends on who asked."""
     state, code = _STOPPED[CancelReason(job.cancel_requested or CancelReason.USER)]
     return _final(state, now) | {"code": code}
 
@@ -32,20 +33,18 @@ def stopped(job: JobRow, now: float) -> dict[str, Any]:
 def ended(
     job: JobRow,
     state: State,
-    code: str,
-    reason: str,
-    advice: str,
+    problem: Problem,
     *,
     final: bool,
     queue: QueueSettings,
     now: float,
 ) -> dict[str, Any]:
     """What the holder's word about its attempt writes into the row."""
-    words = {"code": code[:64], "reason": reason, "advice": advice}
+    words = columns(problem)
     if state in (State.STORED, State.REJECTED):
         return _final(state, now) | words | {"fraction": 1.0 if state is State.STORED else job.fraction}
     if state is State.CANCELLED:
-        return stopped(job, now) | ({"reason": reason} if reason else {})
+        return stopped(job, now) | ({"reason": problem.reason} if problem.reason else {})
     if state is not State.FAILED:
         raise ValueError(f"an attempt cannot end as {state}")
     if job.cancel_requested:
@@ -57,11 +56,11 @@ def ended(
 
 
 def died(job: JobRow, queue: QueueSettings, now: float) -> dict[str, Any]:
-    """The holder fell silent: try again, until this job is suspected of bringing the process down."""
+    """The holder fell silent. The job is tried again, until it is suspected of bringing the process down."""
     if job.cancel_requested:
         return stopped(job, now)
     crashes = job.crashes + 1
-    words = {"code": Code.WORKER_DIED, "reason": DIED_REASON, "advice": "", "crashes": crashes}
+    words = columns(DIED) | {"crashes": crashes}
     if crashes >= queue.max_crashes:
         advice = "Look in Orthanc's log for how the process ended; then try the job again."
         return _final(State.FAILED, now) | words | {"advice": advice}

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from enhancement.network.ensemble import Ensemble
-from enhancement.network.weights import load_model
+from enhancement.network.loading import load_ensemble
 
 
 def load_brain_network(
@@ -36,7 +35,7 @@ def load_brain_network(
     WeightsMissing, WeightsMismatch
         If the folder is not what its manifest says.
     """
-    ensemble = Ensemble(load_model(folder), device=device, folds=1, mirrorings=mirrorings)
+    ensemble = load_ensemble(folder, device=device, folds=1, mirrorings=mirrorings)
 
     def segment(head_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
         return ensemble.predict(head_zyx[None]).mean_zyx

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+from enhancement.recipes.base import Recipe
 from enhancement.settings import Role, Settings
 
 # Raise it when the same inputs, model and settings would give other pixels.
 METHOD_VERSION = 2
-
-INPUT_ROLES = (Role.T1, Role.T1C, Role.FLAIR, Role.DWI, Role.ADC)
 
 _WITHOUT_EFFECT = frozenset({"KeepSuperseded", "Label", "HdBetFolder"})
 
@@ -41,7 +41,9 @@ def fingerprint(source_sop_instance_uids: Iterable[str], model_digest: str, what
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def settings_that_matter(settings: Settings, roles: Mapping[Role, str | tuple[str, ...]]) -> dict[str, object]:
+def settings_that_matter(
+    settings: Settings, recipe: Recipe, roles: Mapping[Role, str | tuple[str, ...]]
+) -> dict[str, object]:
     """What changes the stored pixels or their headers besides sources and model, as JSON values.
 
     A longer queue, another device or another port must not bring every study of the archive back. A corrected rule that
@@ -49,17 +51,22 @@ def settings_that_matter(settings: Settings, roles: Mapping[Role, str | tuple[st
 
     Parameters
     ----------
+    recipe : Recipe
+        As the site has set it.
     roles : mapping
         `StudyMatch.roles`: the SeriesInstanceUIDs that play each role.
     """
     stages = settings.model_dump(mode="json", by_alias=True)
-    chosen: dict[str, object] = {
+    chosen: dict[str, Any] = {
         "Method": METHOD_VERSION,
         "Model": {key: stages["Model"][key] for key in ("Folds", "Mirrorings", "Precision")},
-        "Roles": {str(role): _uids(roles[role]) for role in INPUT_ROLES if role in roles},
+        "Roles": {str(role): _uids(roles[role]) for role in recipe.inputs if role in roles},
     }
     for stage in ("Preprocessing", "Output", "Gate"):
         chosen[stage] = {key: value for key, value in stages[stage].items() if key not in _WITHOUT_EFFECT}
+    chosen["Output"] |= {"SeriesDescription": recipe.words.series_description}
+    if own := recipe.own.model_dump(mode="json"):
+        chosen["Recipe"] = own
     return chosen
 
 

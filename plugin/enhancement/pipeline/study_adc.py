@@ -53,7 +53,7 @@ def study_adc(diffusion: DiffusionSeries | None, scanners: SeriesVolume | None) 
         try:
             computed = _computed(diffusion)
         except (DiffusionInputError, RegistrationFailed) as error:  # the study goes on without it, and says so
-            notes.append(f"no ADC was computed: {error.message}")
+            notes.append(f"no ADC was computed: {error.reason}")
     if diffusion is None or computed is None:
         sources: dict[str, SeriesVolume | DiffusionSeries] = {} if scanners is None else {"ADC": scanners}
         return StudyAdc(None if scanners is None else scanners.image, None, False, sources, tuple(notes))

@@ -1,1 +1,1 @@
-"""What makes the method a PACS component: ledger, worker, REST routes, the Explorer button."""
+"""The service: what makes the method a part of a PACS. It notices studies, queues, works, stores and reports."""

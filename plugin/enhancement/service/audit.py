@@ -1,6 +1,6 @@
-"""The audit record of a job: in the ledger, and as an attachment of the study.
+"""The audit record of a job, kept in the ledger and attached to the study in Orthanc.
 
-It holds UIDs, digests, settings, decisions and times; no element that names the patient.
+It holds UIDs, digests, settings, decisions and times. It holds nothing that names the patient.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Orthanc's log of changes and list of studies, as reconciling wants them."""
+"""Orthanc's log of changes and its list of studies, read for the reconciler."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _REMEMBERED = 50_000
 
 
 class OrthancStore:
-    """`reconcile.Store` on an Orthanc.
+    """The `Store` of an Orthanc.
 
-    The parents of a page's instances are asked for in one request: one for each would double the work of a
-    C-STORE.
+    An instance's study is found through its parents. The parents of a whole page of changes are asked for in one
+    request: one request for each instance would double the work of a C-STORE.
     """
 
     def __init__(self, archive: OrthancArchive) -> None:

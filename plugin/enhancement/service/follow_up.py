@@ -1,8 +1,9 @@
-"""Stored results after they are stored: the audit record, deliveries, superseded ones, and recall."""
+"""What happens to a result after it was stored: audit record, label, deliveries, and at last its withdrawal."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -12,20 +13,18 @@ from enhancement.errors import ArchiveError, LedgerError
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import Code, JobRow, State
 from enhancement.service import audit
-from enhancement.service.deliveries import Deliveries
 from enhancement.settings import Settings
 
 log = structlog.get_logger("enhancement.results")
 
 
 class Results:
-    """Keeps the archive in step with the ledger."""
+    """Does the follow-ups of the ledger, and keeps the archive in step with it."""
 
-    def __init__(self, ledger: Ledger, archive: OrthancArchive, settings: Settings, deliveries: Deliveries) -> None:
+    def __init__(self, ledger: Ledger, archive: OrthancArchive, settings: Settings) -> None:
         self._ledger = ledger
         self._archive = archive
         self._settings = settings
-        self._deliveries = deliveries
         self._reported: set[int] = set()
 
     def follow_up(self) -> None:
@@ -40,7 +39,7 @@ class Results:
             except ArchiveError as error:
                 if error.status != 404 or self._archive.exists(f"/studies/{job.study_id}"):
                     if job_id not in self._reported:
-                        log.warning("audit record or label not written yet", job=job.id, reason=error.message)
+                        log.warning("audit record or label not written yet", job=job.id, reason=error.reason)
                     self._reported.add(job_id)
                     continue
             self._ledger.followups.done(job_id)
@@ -48,7 +47,9 @@ class Results:
 
     def _follow_up(self, job: JobRow) -> None:
         if job.state is State.STORED:
-            self._deliveries.add(job.id, self._ledger.followups.series(job.id))
+            series = self._ledger.followups.series(job.id)
+            for destination in self._settings.delivery.destinations:
+                self._ledger.deliveries.add(job.id, destination, series)
         if not self._settings.output.keep_superseded:
             self._remove_superseded(job)
         if job.state in (State.STORED, State.SUPERSEDED):
@@ -58,10 +59,12 @@ class Results:
 
     def _remove_superseded(self, job: JobRow) -> None:
         """Take what this job's result replaces out of the archive, or its own where a newer one was faster."""
-        jobs = [other for other in self._ledger.records.jobs(study_id=job.study_id) if other.recipe == job.recipe]
-        kept = {uid for other in jobs if other.state is State.STORED for uid in other.result_uids}
+        jobs = self._ledger.records.jobs(study_id=job.study_id)
+        if not any(other.state is State.STORED and other.recipe == job.recipe for other in jobs):
+            return
+        kept = _held(jobs)
         for old in jobs:
-            if old.state is State.SUPERSEDED and kept:
+            if old.state is State.SUPERSEDED and old.recipe == job.recipe:
                 self._remove(old, [uid for uid in old.result_uids if uid not in kept])
 
     def deleted(self, archive_id: str) -> None:
@@ -81,9 +84,11 @@ class Results:
         if job.state not in (State.STORED, State.SUPERSEDED):
             raise LedgerError(f"job {job.id} is {job.state} and has no result", code="WRONG_STATE")
         # The ledger first: the deletion of the series must find the job withdrawn already.
-        for uid in job.result_uids:
+        others = [other for other in self._ledger.records.jobs(study_id=job.study_id) if other.id != job.id]
+        own = [uid for uid in job.result_uids if uid not in _held(others)]
+        for uid in own:
             self._ledger.requests.result_deleted(uid, code=Code.WITHDRAWN, by=by)
-        removed = self._remove(job, list(job.result_uids))
+        removed = self._remove(job, own)
         record = {
             "job": f"withdrawal of {job.id}",
             "withdrawn_at": time.time(),
@@ -95,7 +100,7 @@ class Results:
         try:
             audit.attach(self._archive, job.study_id, record)
         except ArchiveError as error:
-            log.warning("audit record not attached", job=job.id, reason=error.message)
+            log.warning("audit record not attached", job=job.id, reason=error.reason)
         log.warning("withdrawn", job=job.id, by=by, series=removed)
         return {"job": job.id, "study_id": job.study_id, "withdrawn": removed}
 
@@ -109,3 +114,8 @@ class Results:
                 if error.status != 404:
                     raise
         return removed
+
+
+def _held(jobs: Iterable[JobRow]) -> set[str]:
+    """The series that stored results consist of; recipes of one study share the computed ADC map."""
+    return {uid for job in jobs if job.state is State.STORED for uid in job.result_uids}

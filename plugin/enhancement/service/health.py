@@ -1,71 +1,54 @@
-"""Green, yellow or red, and why: what a person or a load balancer wants to know first."""
+"""The light of the service: green, yellow or red, and why."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from enhancement.errors import Problem
+
 
 class Light(StrEnum):
-    """GREEN works, YELLOW works but somebody should look, RED does not enhance anything."""
+    """GREEN: all is well. YELLOW: studies are enhanced, and somebody should look. RED: nothing is enhanced."""
 
     GREEN = "green"
     YELLOW = "yellow"
     RED = "red"
 
 
-@dataclass(frozen=True)
-class Reason:
-    """Why the light is not green."""
-
-    light: Light
-    code: str
-    message: str
-    advice: str = ""
-
-
 class Health:
-    """Reasons by the part of the service that gave them; safe from any thread."""
+    """Keeps what is wrong with each part of the service; safe from any thread."""
 
     def __init__(self) -> None:
-        self._reasons: dict[str, Reason] = {}
+        self._problems: dict[str, tuple[Light, Problem]] = {}
         self._lock = threading.Lock()
 
-    def report(self, part: str, light: Light, code: str, message: str, advice: str = "") -> bool:
-        """Set the state of one part; whether that is news."""
-        reason = Reason(light, code, message, advice)
+    def report(self, part: str, light: Light, problem: Problem) -> bool:
+        """Note what is wrong with one part; return whether that is news."""
         with self._lock:
-            news = self._reasons.get(part) != reason
-            self._reasons[part] = reason
+            news = self._problems.get(part) != (light, problem)
+            self._problems[part] = (light, problem)
         return news
 
     def clear(self, part: str) -> None:
         """The part is well."""
         with self._lock:
-            self._reasons.pop(part, None)
+            self._problems.pop(part, None)
 
     def light(self) -> Light:
         """The worst of all parts."""
         with self._lock:
-            lights = {reason.light for reason in self._reasons.values()}
+            lights = {light for light, _ in self._problems.values()}
         return Light.RED if Light.RED in lights else Light.YELLOW if Light.YELLOW in lights else Light.GREEN
 
     def to_json(self) -> dict[str, Any]:
-        """``{"state": ..., "reasons": [...]}``, the worst first."""
+        """``{"light": ..., "problems": [{"part", "light", "code", "reason", "advice"}, ...]}``, the worst first."""
         with self._lock:
-            reasons = sorted(self._reasons.items(), key=lambda item: item[1].light is not Light.RED)
+            problems = sorted(self._problems.items(), key=lambda item: item[1][0] is not Light.RED)
         return {
-            "state": str(self.light()),
-            "reasons": [
-                {
-                    "part": part,
-                    "state": str(reason.light),
-                    "code": reason.code,
-                    "message": reason.message,
-                    "advice": reason.advice,
-                }
-                for part, reason in reasons
+            "light": str(self.light()),
+            "problems": [
+                {"part": part, "light": str(light), **problem.to_json()} for part, (light, problem) in problems
             ],
         }

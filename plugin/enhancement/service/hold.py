@@ -1,4 +1,4 @@
-"""The hold of a worker on the job that it claimed: its lease kept alive, and whether to go on."""
+"""A worker's hold on the job that it claimed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, stop_any, s
 
 from enhancement.errors import Cancelled, LedgerError
 from enhancement.ledger.claims import Claims
-from enhancement.ledger.states import Finished, JobRow, Signal, State
+from enhancement.ledger.states import JobRow, Signal, State
 
 log = structlog.get_logger("enhancement.worker")
 
@@ -20,16 +20,16 @@ _PASSING = frozenset({"LEDGER_BUSY", "LEDGER_FULL", "LEDGER_UNREACHABLE", "LEDGE
 
 
 class Hold:
-    """Keep a claimed job's lease alive from a thread of its own, for as long as the claiming thread lives.
+    """Keeps a claimed job's lease alive from a thread of its own.
 
-    Use it as a context around the work, and call `progress` from it::
+    Use it as a context around the work, and report progress to it::
 
         with Hold(ledger.claims, job) as hold:
             enhance(..., progress=hold.progress)
 
-    A worker thread that died without leaving the context stops the heartbeat, and the job is taken up again.
-    A ledger that cannot be reached for a while is tried again; the lease may then be lost, which `progress`
-    and `Claims.finish` notice.
+    The heartbeat stops when the working thread dies, even if it never leaves the context. The job is then taken up
+    again. A heartbeat that fails, because the ledger is out of reach, is tried again. The lease may be lost meanwhile;
+    `progress` and `finish` then say so.
     """
 
     def __init__(self, claims: Claims, job: JobRow, *, stop: threading.Event | None = None) -> None:
@@ -68,7 +68,7 @@ class Hold:
         if self.signal is Signal.CANCEL:
             raise Cancelled("the job was cancelled")
 
-    def finish(self, state: State, *, patience_s: float = 300.0, **words: Any) -> Finished:
+    def finish(self, state: State, *, patience_s: float = 300.0, **words: Any) -> JobRow:
         """`Claims.finish`, tried again while the ledger is locked, full or out of reach and the lease is alive."""
         patient = Retrying(
             retry=retry_if_exception(_may_pass),
@@ -76,9 +76,9 @@ class Hold:
             wait=wait_exponential(multiplier=0.2, max=5.0),
             reraise=True,
         )
-        finished: Finished = patient(self._claims.finish, self._job, state, **words)
+        ended: JobRow = patient(self._claims.finish, self._job, state, **words)
         self._done.set()
-        return finished
+        return ended
 
     def _keep(self) -> None:
         # A cancellation should be felt within two seconds; a lease must survive a few beats that fail.

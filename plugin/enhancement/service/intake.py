@@ -1,16 +1,18 @@
-"""The look at a study that arrived: does it have what the method needs, and do we have its result already?
+"""Intake: the look at a study that has arrived. Which recipes have what they need? Are their results stored already?
 
-It reads headers only. What is there becomes a job of the ledger under the fingerprint of its inputs; what is
-missing becomes INCOMPLETE; our own series, whose arrival fires the same event, change no fingerprint.
+A look reads headers only. For each recipe that has what it needs, the study becomes a job under the fingerprint of its
+inputs. A study that lacks a series is noted as incomplete. Series of ours change no fingerprint, so the arrival of a
+result asks for nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -20,14 +22,16 @@ from enhancement.archive.orthanc import OrthancArchive
 from enhancement.dicom.identity import ResultIdentity
 from enhancement.dicom.matching.match import match
 from enhancement.dicom.matching.report import StudyMatch
-from enhancement.dicom.writing.provenance import SOFTWARE
+from enhancement.dicom.own_series import is_enhanced, is_own, lies_on
 from enhancement.errors import ArchiveError, EnhancementError, InputError, LedgerError, MissingRole, ModelError
 from enhancement.ledger.ledger import Ledger
-from enhancement.ledger.states import Arrival, Code, JobRow, Priority, State
-from enhancement.pipeline.fingerprint import INPUT_ROLES, fingerprint, settings_that_matter
+from enhancement.ledger.states import Arrival, Code, Priority, State
+from enhancement.pipeline.fingerprint import fingerprint, settings_that_matter
+from enhancement.recipes.base import Recipe
+from enhancement.recipes.offer import Offer
 from enhancement.service.models import Models
 from enhancement.service.reconcile import ORIGIN
-from enhancement.settings import Role, Settings
+from enhancement.settings import Settings
 
 log = structlog.get_logger("enhancement.intake")
 
@@ -36,20 +40,39 @@ QUEUE_FULL_S = 60.0
 REMEMBERED = 2000
 STAT_PRIORITIES = frozenset({"STAT", "HIGH"})
 
+#: One thing to write down; the arrival, where one is given, leaves the inbox with it.
+Step = Callable[[Arrival | None], None]
+
 
 @dataclass(frozen=True)
 class Study:
-    """What the headers of one study say."""
+    """What the headers of one study say.
+
+    Attributes
+    ----------
+    match : StudyMatch
+    instances : dict of SeriesInstanceUID to SOP Instance UIDs
+        Of every series that is not ours.
+    own_series : frozenset of SeriesInstanceUID
+        Our results in it, those that are whole.
+    study_instance_uid : str
+    urgent : bool
+    """
 
     match: StudyMatch
-    sources: tuple[str, ...]
+    instances: dict[str, tuple[str, ...]]
     own_series: frozenset[str]
     study_instance_uid: str
     urgent: bool
 
+    def sources(self, recipe: Recipe) -> tuple[str, ...]:
+        """Every instance that goes into the recipe's result."""
+        chosen = {uid for role in recipe.inputs for uid in self.match.uids(role)}
+        return tuple(sop for uid in chosen for sop in self.instances.get(uid, ()))
+
 
 class Arrivals(Protocol):
-    """What the look needs of the archive's log of changes (`reconcile.Reconciler`)."""
+    """What a look needs to know of the archive's log of changes; `reconcile.Reconciler` is one."""
 
     def look_begins(self, study_id: str) -> None:
         """Told of a study before it is read, so that its changes up to now need no further look."""
@@ -60,28 +83,22 @@ class Arrivals(Protocol):
         ...
 
 
-def is_own(header: Dataset) -> bool:
-    """Whether this software made the instance; read from what only we write, never from a description."""
-    return any(
-        SOFTWARE in (str(item.get("Manufacturer", "")), str(item.get("ManufacturerModelName", "")))
-        for item in header.get("ContributingEquipmentSequence", [])
-    )
-
-
 class Intake:
-    """Works off the ledger's arrivals."""
+    """Looks at the studies in the ledger's inbox."""
 
     def __init__(
         self,
         ledger: Ledger,
         archive: OrthancArchive,
-        engine: Models,
+        models: Models,
+        recipes: Offer,
         settings: Settings,
         arrivals: Arrivals,
     ) -> None:
         self._ledger = ledger
         self._archive = archive
-        self._engine = engine
+        self._models = models
+        self._recipes = recipes
         self._settings = settings
         self._arrivals = arrivals
         # Of every study looked at: a digest of its foreign instances. Our own result makes the study stable again;
@@ -101,12 +118,10 @@ class Intake:
             if error.status == 404 and not self._archive.exists(f"/studies/{arrival.study_id}"):
                 self._ledger.requests.study_deleted(arrival.study_id)
                 return False
-            log.warning("look failed", study=arrival.study_id, code=error.code, reason=error.message)
+            log.warning("look failed", study=arrival.study_id, code=error.code, reason=error.reason)
             self._ledger.inbox.postpone(arrival, RETRY_S)
-        except ModelError as error:
-            self._without_model(arrival, error)
         except EnhancementError as error:
-            log.warning("look failed", study=arrival.study_id, code=error.code, reason=error.message)
+            log.warning("look failed", study=arrival.study_id, code=error.code, reason=error.reason)
             self._ledger.inbox.postpone(arrival, RETRY_S)
         return False
 
@@ -121,12 +136,13 @@ class Intake:
         self._check_size(study_id)
         headers = self._archive.headers(study_id)
         foreign = [header for header in headers if not is_own(header)]
-        found = match(foreign, self._settings.matching)
-        chosen = set(chosen_series(found))
+        instances: defaultdict[str, list[str]] = defaultdict(list)
+        for ds in foreign:
+            instances[str(ds.SeriesInstanceUID)].append(str(ds.SOPInstanceUID))
         return Study(
-            match=found,
-            sources=tuple(str(ds.SOPInstanceUID) for ds in foreign if str(ds.SeriesInstanceUID) in chosen),
-            own_series=_whole_own_series(headers, found),
+            match=match(foreign, self._settings.matching),
+            instances={uid: tuple(found) for uid, found in instances.items()},
+            own_series=_whole_own_series(headers),
             study_instance_uid=str(headers[0].StudyInstanceUID) if headers else "",
             urgent=any(str(ds.get("RequestedProcedurePriority", "")).upper() in STAT_PRIORITIES for ds in headers),
         )
@@ -137,64 +153,96 @@ class Intake:
             return False
         self._arrivals.look_begins(arrival.study_id)
         began = time.time()
-        recipe = self._engine.manifest().recipe
         seen = self._digest_of_foreign(arrival.study_id)
         if self._needs_no_look(arrival, seen):
             self._ledger.inbox.done(arrival)
             return False
-        try:
-            study = self.read(arrival.study_id)
-            missing = self._missing(study)
-        except InputError as error:
-            self._refuse(arrival, recipe, seen, error)
-            self._remember(arrival.study_id, seen)
-            return False
-        if missing and not chosen_series(study.match) and arrival.priority is not Priority.MANUAL:
-            # Nothing of what we work on is in the study: a chest film must not become a row in the list of jobs.
-            self._ledger.inbox.done(arrival)
-        elif missing is not None:
-            self._refuse(arrival, recipe, seen, missing, [str(role) for role in study.match.missing])
+        steps, made = self._decide(arrival, seen, began)
+        for step in steps[:-1]:
+            step(None)
+        if steps:
+            steps[-1](
+                arrival
+            )  # it leaves the inbox in the transaction of the last one; doing all twice changes nothing
         else:
-            job = self._enqueue(arrival, recipe, study, began)
-            log.info("looked at", study=arrival.study_id, job=job.id, state=str(job.state))
+            self._ledger.inbox.done(arrival)
         self._remember(arrival.study_id, seen)
-        return missing is None
+        return made
+
+    def _decide(self, arrival: Arrival, seen: str, began: float) -> tuple[list[Step], bool]:
+        """What is to be written down, a step a recipe, and whether there is work among it."""
+        try:
+            asked = self._recipes.asked(arrival.recipe, manual=arrival.priority is Priority.MANUAL)
+            study = self.read(arrival.study_id)
+        except InputError as error:
+            name = arrival.recipe or self._recipes.default.name
+            return [partial(self._refuse, arrival.study_id, name, seen, error)], False
+        steps: list[Step] = []
+        lacking: list[tuple[Recipe, MissingRole]] = []
+        made = False
+        for recipe in asked:
+            fault = self._fault(recipe, study)
+            if fault is None:
+                made = True
+                steps.append(partial(self._enqueue, arrival, recipe, study, seen, began))
+            elif isinstance(fault, MissingRole):
+                lacking.append((recipe, fault))
+            else:
+                steps.append(partial(self._refuse, arrival.study_id, recipe.name, seen, fault))
+        # A study that one recipe can take is not reported for what others would need, and a chest film not at all.
+        if not steps and lacking:
+            recipe, lack = lacking[0]
+            if study.sources(recipe) or arrival.priority is Priority.MANUAL:
+                missing = self._missing(recipe, study)
+                steps.append(partial(self._refuse, arrival.study_id, recipe.name, seen, lack, missing=missing))
+        return steps, made
 
     def _needs_no_look(self, arrival: Arrival, seen: str) -> bool:
         """The same instances were looked at before, and the ledger, which may be a new one, still knows of it."""
         if arrival.priority is Priority.MANUAL or arrival.force or self._seen.get(arrival.study_id) != seen:
             return False
         jobs = self._ledger.records.jobs(study_id=arrival.study_id)
-        return any(job.current and job.code != Code.STUDY_DELETED for job in jobs)
+        return any(job.current and job.problem.code != Code.STUDY_DELETED for job in jobs)
 
-    def _missing(self, study: Study) -> InputError | None:
-        """What the study lacks; anything else that `require` finds wrong is raised."""
+    def _fault(self, recipe: Recipe, study: Study) -> InputError | None:
+        """What keeps the recipe from the study: a role that nothing plays, or one that two series play alike."""
         try:
-            study.match.require(*required_roles(self._settings))
-            if self._settings.preprocessing.require_adc and not study.match.uids(Role.ADC):
-                study.match.require(Role.DWI)
-        except MissingRole as error:
+            recipe.require(study.match, self._settings.preprocessing)
+        except InputError as error:
             return error
         return None
 
-    def _enqueue(self, arrival: Arrival, recipe: str, study: Study, began: float) -> JobRow:
-        digest = self._engine.manifest().digest
-        priority = arrival.priority
-        if study.urgent:
-            priority = Priority(min(priority, Priority.STAT))
-        return self._ledger.requests.enqueue(
-            arrival.study_id,
-            recipe,
-            fingerprint(study.sources, digest, settings_that_matter(self._settings, study.match.roles)),
-            priority=priority,
-            origin=arrival.origin,
-            requested_by=arrival.requested_by,
+    def _missing(self, recipe: Recipe, study: Study) -> list[str]:
+        judged = recipe.judged(study.match, self._settings.preprocessing)
+        return [str(role) for role in judged.missing]
+
+    def _enqueue(
+        self, asked: Arrival, recipe: Recipe, study: Study, seen: str, began: float, arrival: Arrival | None
+    ) -> None:
+        try:
+            digest = self._models.manifest(recipe).digest
+        except ModelError as error:
+            self._without_model(asked, recipe, seen, error, arrival)
+            return
+        sources = study.sources(recipe)
+        settings = settings_that_matter(self._settings, recipe, study.match.roles)
+        identity = ResultIdentity.of(
+            study.study_instance_uid, sources, model_digest=digest, recipe=recipe.name, settings=settings
+        )
+        job = self._ledger.requests.enqueue(
+            asked.study_id,
+            recipe.name,
+            fingerprint(sources, digest, settings),
+            priority=Priority(min(asked.priority, Priority.STAT)) if study.urgent else asked.priority,
+            origin=asked.origin,
+            requested_by=asked.requested_by,
             model_digest=digest,
-            present=self._present(arrival.study_id, study, began),
-            expected=[self._expected(study, recipe, digest)],
-            force=arrival.force,
+            present=self._present(asked.study_id, study, began),
+            expected=[identity.series_instance_uid],
+            force=asked.force,
             arrival=arrival,
         )
+        log.info("looked at", study=asked.study_id, job=job.id, recipe=recipe.name, state=str(job.state))
 
     def _present(self, study_id: str, study: Study, began: float) -> frozenset[str] | None:
         """Our results in the study, or None where a job was storing its own while the study was being read.
@@ -206,46 +254,36 @@ class Intake:
                 return None
         return study.own_series
 
-    def _expected(self, study: Study, recipe: str, digest: str) -> str:
-        """The UID that the enhanced series will have: a function of inputs, model and settings."""
-        identity = ResultIdentity.of(
-            study.study_instance_uid,
-            study.sources,
-            model_digest=digest,
-            recipe=recipe,
-            settings=settings_that_matter(self._settings, study.match.roles),
-        )
-        return identity.series_instance_uid
-
     def _refuse(
-        self, arrival: Arrival, recipe: str, seen: str, error: InputError, missing: list[str] | None = None
+        self,
+        study_id: str,
+        recipe: str,
+        seen: str,
+        error: InputError,
+        arrival: Arrival | None,
+        *,
+        missing: list[str] | None = None,
     ) -> None:
         job = self._ledger.requests.refuse(
-            arrival.study_id,
-            recipe,
-            seen,
-            code=error.code,
-            reason=error.message,
-            advice=error.advice,
-            missing=missing,
-            arrival=arrival,
+            study_id, recipe, seen, problem=error.problem, missing=missing, arrival=arrival
         )
         event = "refused" if missing is None else "incomplete"
-        log.warning(event, study=arrival.study_id, job=job.id, code=error.code, reason=error.message)
+        log.warning(event, study=study_id, job=job.id, recipe=recipe, code=error.code, reason=error.reason)
 
-    def _without_model(self, arrival: Arrival, error: ModelError) -> None:
-        """Without a manifest there is no recipe and no fingerprint, but the study must not wait in silence."""
-        fingerprint_of_all = self._digest_of_foreign(arrival.study_id)
+    def _without_model(
+        self, asked: Arrival, recipe: Recipe, seen: str, error: ModelError, arrival: Arrival | None
+    ) -> None:
+        """Without a manifest there is no fingerprint, but the study must not wait in silence."""
         self._ledger.requests.enqueue(
-            arrival.study_id,
-            self._settings.model.folder.name[:64],
-            fingerprint_of_all,
-            priority=arrival.priority,
-            origin=arrival.origin,
-            requested_by=arrival.requested_by,
+            asked.study_id,
+            recipe.name,
+            seen,
+            priority=asked.priority,
+            origin=asked.origin,
+            requested_by=asked.requested_by,
             arrival=arrival,
         )
-        log.warning("no model", study=arrival.study_id, code=error.code, reason=error.message)
+        log.warning("no model", study=asked.study_id, recipe=recipe.name, code=error.code, reason=error.reason)
 
     def _check_size(self, study_id: str) -> None:
         statistics = self._archive.json(f"/studies/{study_id}/statistics")
@@ -279,27 +317,16 @@ class Intake:
         self._seen[study_id] = digest
 
 
-def required_roles(settings: Settings) -> list[Role]:
-    """The roles without which nothing is enhanced."""
-    roles = list(settings.matching.required_roles)
-    if settings.preprocessing.require_flair:
-        roles.append(Role.FLAIR)
-    return list(dict.fromkeys(roles))
+def _whole_own_series(headers: Sequence[Dataset]) -> frozenset[str]:
+    """Our results in the study.
 
-
-def chosen_series(found: StudyMatch) -> list[str]:
-    """Every series that goes into the result."""
-    return [uid for role in INPUT_ROLES for uid in found.uids(role)]
-
-
-def _whole_own_series(headers: Sequence[Dataset], found: StudyMatch) -> frozenset[str]:
-    """Our results in the study. An enhanced series with fewer slices than its T1c was cut off while it was stored."""
-    counts: Counter[str] = Counter(str(ds.SeriesInstanceUID) for ds in headers if is_own(ds))
-    t1c = found.roles.get(Role.T1C)
-    slices = sum(int(ds.get("NumberOfFrames", 1) or 1) for ds in headers if str(ds.SeriesInstanceUID) == t1c)
-    enhanced = {str(ds.SeriesInstanceUID) for ds in headers if is_own(ds) and _is_enhanced(ds)}
-    return frozenset(uid for uid, count in counts.items() if uid not in enhanced or count >= slices)
-
-
-def _is_enhanced(header: Dataset) -> bool:
-    return str(header.get("SyntheticData", "")) == "YES"
+    An enhanced series with fewer slices than the series that it lies on was cut off while it was stored.
+    """
+    series_of = {str(ds.SOPInstanceUID): str(ds.SeriesInstanceUID) for ds in headers}
+    slices: Counter[str] = Counter()
+    for ds in headers:
+        slices[str(ds.SeriesInstanceUID)] += int(ds.get("NumberOfFrames", 1) or 1)
+    own = {str(ds.SeriesInstanceUID): ds for ds in headers if is_own(ds)}
+    return frozenset(
+        uid for uid, ds in own.items() if not is_enhanced(ds) or slices[uid] >= slices[series_of.get(lies_on(ds), "")]
+    )

@@ -1,7 +1,7 @@
-"""Structured log lines, with the job's id, into Orthanc's own log.
+"""Log lines: each is one JSON object in Orthanc's own log, with the job's number.
 
-Everything of ours, and what the pipeline says through `logging`, becomes one JSON line. Lines hold Orthanc
-identifiers, UIDs and codes, never a patient's data: messages of foreign libraries are not passed on.
+What the pipeline says through `logging` comes the same way. Lines hold Orthanc identifiers, UIDs and codes, never a
+patient's data. The words of foreign libraries are left out, since they may quote a header.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _OrthancLogger:
 
 
 class _Handler(logging.Handler):
-    """The standard library's records, by the same way."""
+    """Sends records of the standard library's `logging` the same way."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger()

@@ -1,4 +1,4 @@
-"""Numbers for /tools/metrics-prometheus."""
+"""Metrics: the numbers that Orthanc shows at /tools/metrics-prometheus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIGHTS = {Light.GREEN: 0, Light.YELLOW: 1, Light.RED: 2}
 
 
 class Metrics:
-    """Sets Orthanc's gauges from the ledger; holds the seconds of the last job's stages."""
+    """Sets Orthanc's gauges from the ledger, and from the stages of the last job."""
 
     def __init__(self, gauge: Gauge, ledger: Ledger, health: Health) -> None:
         self._gauge = gauge

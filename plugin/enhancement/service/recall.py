@@ -1,6 +1,6 @@
-"""Results of a model that the archive holds and the ledger does not know: of a ledger that was lost, or of a copy.
+"""Recall of what the ledger does not know: results of a lost ledger, or of a copied archive.
 
-Every series of ours names the model that made it in its header (ContributingEquipmentSequence, Device UID).
+The header of every series of ours names the model that made it (ContributingEquipmentSequence, Device UID).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 from pydicom.dataset import Dataset
 
 from enhancement.archive.orthanc import OrthancArchive
-from enhancement.dicom.writing.provenance import SOFTWARE, model_device_uid
+from enhancement.dicom.own_series import SOFTWARE, is_of_model
 from enhancement.errors import ArchiveError, InputError
 from enhancement.service import audit
 
@@ -24,7 +24,7 @@ log = structlog.get_logger("enhancement.results")
 
 @dataclass(frozen=True)
 class Unlisted:
-    """A series that a model made, by the archive's identifiers."""
+    """A series that a model made and that no job of the ledger lists."""
 
     study_id: str
     series_id: str
@@ -38,7 +38,7 @@ def unlisted(archive: OrthancArchive, model_digest: str, known: Collection[str])
     found = []
     for series in answer:
         uid = series["MainDicomTags"].get("SeriesInstanceUID", "")
-        if uid not in known and series["Instances"] and _made_by(_header(archive, series), model_digest):
+        if uid not in known and series["Instances"] and is_of_model(_header(archive, series), model_digest):
             found.append(Unlisted(series["ParentStudy"], series["ID"], uid))
     return found
 
@@ -54,7 +54,7 @@ def withdraw_unlisted(
         NOT_OF_THIS_MODEL if the series is none that the model made.
     """
     series = archive.json(f"/series/{series_id}")
-    if not _made_by(_header(archive, series), model_digest):
+    if not is_of_model(_header(archive, series), model_digest):
         raise InputError(f"series {series_id} was not made by this model", code="NOT_OF_THIS_MODEL")
     uid, study_id = series["MainDicomTags"]["SeriesInstanceUID"], series["ParentStudy"]
     archive.transport.delete(f"/series/{series_id}")
@@ -62,7 +62,7 @@ def withdraw_unlisted(
     try:
         audit.attach(archive, study_id, record | {"model_digest": model_digest, "series": [uid]})
     except ArchiveError as error:
-        log.warning("audit record not attached", study=study_id, reason=error.message)
+        log.warning("audit record not attached", study=study_id, reason=error.reason)
     log.warning("withdrawn", study=study_id, by=by, series=[uid])
     return {"study_id": study_id, "withdrawn": [uid]}
 
@@ -72,8 +72,3 @@ def _header(archive: OrthancArchive, series: dict[str, Any]) -> Dataset:
         return archive.series_header(series)
     except InputError:
         return Dataset()  # unreadable, so nobody can say who made it
-
-
-def _made_by(header: Dataset, model_digest: str) -> bool:
-    device = model_device_uid(model_digest)
-    return any(str(item.get("DeviceUID", "")) == device for item in header.get("ContributingEquipmentSequence", []))

@@ -1,11 +1,12 @@
-"""Nothing missed: compare what the archive went through with what the ledger knows.
+"""The reconciler: it finds the studies whose stable event never came.
 
-Orthanc keeps stable events in memory. If it stops inside StableAge the event never comes, also not after a restart,
-and an event may be lost between Orthanc and the ledger. Orthanc's log of changes is durable, though. So a mark
-follows that log at a distance: far enough behind that everything before it has had its stable event, and every
-study that the changes up to the mark touch and that nobody has looked at since is put into the inbox.
+Orthanc keeps stable events in memory. If it stops within StableAge, the event never comes, not even after a restart. An
+event may also be lost between Orthanc and the ledger. Orthanc's log of changes, however, is durable.
 
-The mark belongs to one Orthanc. Two of them on one storage sweep independently; looking twice changes nothing.
+A mark follows that log at a distance, so far behind that every change before it has had its stable event. When the mark
+passes a change, and nobody has looked at its study since, the study goes into the inbox.
+
+Each Orthanc has a mark of its own. Two of them on one storage look at some studies twice, which changes nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class StudyStamp:
 
 
 class Store(Protocol):
-    """What reconciling needs of an archive; every call may raise `ArchiveError`, and is then tried again later."""
+    """What reconciling needs of an archive. Any call may raise `ArchiveError`; it is then tried again later."""
 
     def last_change(self) -> int:
         """The sequence number of the newest change; 0 if there was none."""
@@ -79,7 +80,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What was found. `listed` says that the mark was of no use and the studies were listed instead."""
+    """What was found. `listed`: the mark was of no use, so all studies were listed instead."""
 
     noticed: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
@@ -87,15 +88,15 @@ class Reconciliation:
 
 
 class Reconciler:
-    """Follow one archive's changes for one Orthanc.
+    """Follows one archive's changes for one Orthanc.
 
     Parameters
     ----------
     settle_s : float, seconds
         How long after its last change a study has had its stable event: StableAge and a margin.
     recent_s : float, seconds
-        When the studies have to be listed (a new or a lost ledger), only those that changed within this time are
-        looked at: installing the plugin must not set out to enhance ten years of an archive. Infinity for all.
+        With a new or a lost ledger all studies are listed, and those that changed within this time are looked at.
+        Installing the plugin must not set out to enhance ten years of an archive. Infinity for all.
     """
 
     def __init__(

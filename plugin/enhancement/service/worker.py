@@ -1,6 +1,6 @@
-"""One thread per device: claim a job, do it, say how it ended.
+"""The worker: one thread for each device, which claims a job, does it, and says how it ended.
 
-Nothing that a job does can end the thread; whatever it raises becomes a state of the job, with a reason.
+No job can end the thread. Whatever a job raises becomes the job's state and its problem.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,20 +20,25 @@ from enhancement.errors import (
     Cancelled,
     EnhancementError,
     InputError,
+    JobTimeout,
     LedgerError,
     OutOfMemory,
-    StageError,
+    Problem,
     WeightsMismatch,
     WeightsMissing,
 )
 from enhancement.host.base import THREAD_NAME
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import JobRow, State
-from enhancement.service.executors.in_process import Outcome, check_room, process
+from enhancement.recipes.offer import Offer
+from enhancement.service.executors.in_process import check_room, process
 from enhancement.service.health import Health, Light
 from enhancement.service.hold import Hold
 from enhancement.service.models import Models
 from enhancement.settings import Settings
+
+if TYPE_CHECKING:
+    from enhancement.pipeline.publish import Outcome
 
 log = structlog.get_logger("enhancement.worker")
 
@@ -45,22 +50,13 @@ STUCK_FACTOR = 1.5
 _FINAL = (WeightsMissing, WeightsMismatch)
 _GONE = frozenset({"STUDY_GONE", "SOURCE_GONE", "SERIES_GONE"})
 
-Stored = Callable[[Outcome], None]
-
-
-class JobTimeout(StageError):
-    """The watchdog ended the job."""
-
-    default_code = "TIMEOUT"
-    default_advice = "Raise ContrastEnhancement.Limits.JobSeconds, or look for what slows this machine down."
-
 
 class _Interrupted(SystemExit):
-    """Orthanc stops, and the step under way does not ask whether to go on. No `except Exception` keeps it."""
+    """Ends the job under way because Orthanc stops. No `except Exception` catches it."""
 
 
 class Worker:
-    """Works off the ledger on one device.
+    """Works through the ledger's jobs on one device.
 
     Parameters
     ----------
@@ -76,19 +72,21 @@ class Worker:
         *,
         ledger: Ledger,
         archive: OrthancArchive,
-        engine: Models,
+        models: Models,
+        recipes: Offer,
         settings: Settings,
         health: Health,
         stop: threading.Event,
         storage: Path,
-        stored: Stored,
+        stored: Callable[[Outcome], None],
     ) -> None:
         self.name = name
         self.current: tuple[JobRow, float] | None = None
         self.progress: tuple[str, float] = ("", 0.0)
         self._ledger = ledger
         self._archive = archive
-        self._engine = engine
+        self._models = models
+        self._recipes = recipes
         self._settings = settings
         self._health = health
         self._stop = stop
@@ -132,8 +130,9 @@ class Worker:
         limit = self._settings.limits.job_seconds * STUCK_FACTOR
         part = f"worker {self.name}"
         if current is not None and time.monotonic() - current[1] > limit:
-            message = f"job {current[0].id} has run for more than {limit:.0f} s and does not react"
-            self._health.report(part, Light.RED, "WORKER_STUCK", message, "Restart Orthanc; the job is taken up again.")
+            reason = f"job {current[0].id} has run for more than {limit:.0f} s and does not react"
+            advice = "Restart Orthanc; the job is taken up again."
+            self._health.report(part, Light.RED, Problem("WORKER_STUCK", reason, advice))
         else:
             self._health.clear(part)
 
@@ -153,17 +152,18 @@ class Worker:
                     self._wake.wait(IDLE_S)
                     self._wake.clear()
             except LedgerError as error:
-                self._health.report("ledger", Light.RED, error.code, error.message, error.advice)
+                self._health.report("ledger", Light.RED, error.problem)
                 self._stop.wait(LEDGER_RETRY_S)
             except Exception as error:  # the worker's last frame: nothing may end the thread
                 log.error("worker fault", worker=self.name, error=type(error).__name__, exc_info=True)
                 self._stop.wait(LEDGER_RETRY_S)
 
     def _preload(self) -> None:
-        try:
-            self._engine.load()
-        except Exception as error:  # reported as red by the engine; every job will say it again
-            log.warning("weights not ready", error=type(error).__name__, reason=str(error))
+        for name in self._recipes.enabled:
+            try:
+                self._models.load(self._recipes.named(name))
+            except Exception as error:  # reported as red by the models; every job will say it again
+                log.warning("weights not ready", recipe=name, error=type(error).__name__, reason=str(error))
 
     def _work(self, job: JobRow) -> None:
         structlog.contextvars.bind_contextvars(job=job.id, study=job.study_id)
@@ -190,14 +190,14 @@ class Worker:
         try:
             check_room(self._settings, self._storage)
             outcome = process(
-                job, self._archive, self._engine, self._settings, progress, superseded=self._superseded(job)
+                job, self._archive, self._models, self._settings, progress, superseded=self._superseded(job)
             )
             hold.finish(
                 State.STORED,
                 result_uids=outcome.result_uids,
                 archive_ids={series.archive_id: series.series_instance_uid for series in outcome.published},
                 audit=outcome.audit,
-                reason=outcome.note,
+                problem=Problem(reason=outcome.note),
             )
         except Cancelled as error:
             self._cancelled(job, hold, error)
@@ -227,7 +227,7 @@ class Worker:
 
     def _cancelled(self, job: JobRow, hold: Hold, error: Cancelled) -> None:
         if error.code == "LEASE_LOST":
-            log.warning("lease lost", reason=error.message)
+            log.warning("lease lost", reason=error.reason)
         elif error.code == "STOPPING":
             self._ledger.claims.release(job)
         else:
@@ -238,9 +238,8 @@ class Worker:
         """Write down the end; what the reader of job and log gets is one sentence and one advice."""
         if error.code == "LEASE_LOST":
             # The ledger was replaced, or another worker has the job. What was stored is found by the next look.
-            log.warning("lease lost", reason=error.message)
+            log.warning("lease lost", reason=error.reason)
             return
-        words: dict[str, Any] = {"code": error.code, "reason": error.message, "advice": error.advice}
         if isinstance(error, ArchiveError) and error.code in _GONE and self._study_is_gone(job):
             self._ledger.requests.study_deleted(job.study_id)
             hold.finish(State.CANCELLED)
@@ -248,5 +247,5 @@ class Worker:
             return
         refused = isinstance(error, InputError)
         final = isinstance(error, _FINAL)
-        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, **words).job
-        log.warning("refused" if refused else "failed", state=str(ended.state), **words)
+        ended = hold.finish(State.REJECTED if refused else State.FAILED, final=final, problem=error.problem)
+        log.warning("refused" if refused else "failed", state=str(ended.state), **error.problem.to_json())

@@ -1,1 +1,1 @@
-"""The REST routes, who may use them, and the pages."""
+"""The web: REST routes, who may use them, and what Orthanc's pages are given."""

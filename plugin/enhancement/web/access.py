@@ -1,4 +1,4 @@
-"""Who asks, and whether he may: roles, and the refusal of requests that a foreign page could have sent."""
+"""Access: who asks, whether he may, and whether a page elsewhere could have made the request."""
 
 from __future__ import annotations
 
@@ -8,16 +8,27 @@ import json
 from enum import StrEnum
 from typing import Any
 
-from enhancement.host.messages import Answer, Request, problem
+from enhancement.errors import Problem
+from enhancement.host.messages import Answer, Request, problem_answer
 from enhancement.settings import AccessSettings
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_BRACKETS = 64
 HEADER = "x-contrast-enhancement"
 
+_CROSS_SITE = Problem(
+    "CROSS_SITE",
+    "The request could have come from a page elsewhere.",
+    "Send Content-Type: application/json, or the header X-Contrast-Enhancement, from this server's pages.",
+)
+_NOT_JSON = Problem("NOT_JSON", "The body is not JSON.", "Send a JSON object.")
+_NOT_AN_OBJECT = Problem("NOT_AN_OBJECT", "The body is JSON, but not an object.", "Send a JSON object.")
+_TOO_LARGE = Problem("BODY_TOO_LARGE", f"The body has more than {MAX_BODY_BYTES} bytes.")
+_NOT_FLAT = Problem("NOT_FLAT", f"The body has more than {MAX_BRACKETS} brackets; no route takes that.")
+
 
 class Right(StrEnum):
-    """What a route asks of its caller."""
+    """What a caller needs to be allowed to use a route."""
 
     READ = "read"
     OPERATE = "operate"
@@ -48,12 +59,9 @@ def refuse(request: Request, right: Right, user: str, settings: AccessSettings) 
         return None
     allowed = settings.operators if right is Right.OPERATE else settings.administrators
     if "*" not in allowed and user not in allowed:
-        return problem(
-            403,
-            "FORBIDDEN",
-            f"This user may not {right} here.",
-            "An administrator can name the user in ContrastEnhancement.Access.",
-        )
+        reason = f"This user may not {right} here."
+        advice = "An administrator can name the user in ContrastEnhancement.Access."
+        return problem_answer(403, Problem("FORBIDDEN", reason, advice))
     if request.method == "GET":
         return None
     return _refuse_foreign(request)
@@ -68,27 +76,22 @@ def _refuse_foreign(request: Request) -> Answer | None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     site = request.headers.get("sec-fetch-site", "none")
     if (media_type != "application/json" and HEADER not in request.headers) or site in ("cross-site", "same-site"):
-        return problem(
-            403,
-            "CROSS_SITE",
-            "The request could have come from a page elsewhere.",
-            "Send Content-Type: application/json, or the header X-Contrast-Enhancement, from this server's pages.",
-        )
+        return problem_answer(403, _CROSS_SITE)
     return None
 
 
 def json_body(request: Request) -> dict[str, Any] | Answer:
     """The body as an object ({} where there is none), or the answer that refuses it."""
     if len(request.body) > MAX_BODY_BYTES:
-        return problem(413, "BODY_TOO_LARGE", f"The body has more than {MAX_BODY_BYTES} bytes.")
+        return problem_answer(413, _TOO_LARGE)
     if not request.body.strip():
         return {}
     if request.body.count(b"[") + request.body.count(b"{") > MAX_BRACKETS:
-        return problem(400, "NOT_FLAT", f"The body has more than {MAX_BRACKETS} brackets; no route takes that.")
+        return problem_answer(400, _NOT_FLAT)
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError):
-        return problem(400, "NOT_JSON", "The body is not JSON.", "Send a JSON object.")
+        return problem_answer(400, _NOT_JSON)
     if not isinstance(body, dict):
-        return problem(400, "NOT_AN_OBJECT", "The body is JSON, but not an object.", "Send a JSON object.")
+        return problem_answer(400, _NOT_AN_OBJECT)
     return body

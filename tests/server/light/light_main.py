@@ -1,8 +1,8 @@
 """The plugin with a method that takes a second: for tests of the service, which a real method would only slow.
 
 Orthanc loads this instead of plugin/main.py. Matching, reading and writing DICOM, ledger, routes and publishing are
-the plugin's own; only weights and `pipeline.enhance` are stood in for. LIGHT_SECONDS says how long a job takes,
-LIGHT_BURN that it computes for so long; LIGHT_FAULT names a fault to inject.
+the plugin's own; only `pipeline.networks` and `pipeline.enhance` are stood in for. LIGHT_SECONDS says how long a job
+takes, LIGHT_BURN that it computes for so long; LIGHT_FAULT names a fault to inject; LIGHT_TINY brings a second recipe.
 """
 
 import importlib.util
@@ -23,24 +23,69 @@ STAGES = ("finding the brain", "registering T1", "to the atlas", "predicting", "
 def _install() -> None:
     """Put the stand-ins where the service imports the heavy modules from, when it does so."""
     for name, content in (
-        ("enhancement.network.weights", {"load_manifest": _load_manifest, "load_model": _load_model}),
-        ("enhancement.network.ensemble", {"Ensemble": _Ensemble}),
-        ("enhancement.network.brain_extractor", {"load_brain_network": lambda *_args, **_kwargs: None}),
         (
-            "enhancement.pipeline.enhance",
-            {"enhance": _enhance, "read_study": _read_study, "choose_brain_extractor": lambda *_args, **_kwargs: None},
+            "enhancement.pipeline.networks",
+            {
+                "Networks": _Networks,
+                "manifest_of": _manifest_of,
+                "load_recipe": _load_recipe,
+                "choose_brain_extractor": lambda *_args, **_kwargs: None,
+            },
         ),
+        ("enhancement.pipeline.enhance", {"Enhancement": object, "enhance": _enhance}),
     ):
         module = types.ModuleType(name)
         module.__dict__.update(content)
         sys.modules[name] = module
+    if os.environ.get("LIGHT_TINY"):
+        _install_tiny()
 
 
-def _load_manifest(folder: Path) -> object:
+def _install_tiny() -> None:
+    """A second recipe, of the T1 alone, as a file of `recipes/` would bring it."""
+    from dataclasses import replace
+
+    from enhancement.recipes import RECIPES
+    from enhancement.recipes.amplification import T1C_PRO
+    from enhancement.recipes.base import OwnSettings
+    from enhancement.settings import Role
+
+    class Own(OwnSettings):
+        factor: float = 2.0
+
+    RECIPES["tiny"] = replace(
+        T1C_PRO,
+        name="tiny",
+        title="A brighter T1",
+        model=Path("tiny"),
+        needed=(Role.T1,),
+        wanted=(),
+        reference=Role.T1,
+        covering=(Role.T1,),
+        words=replace(
+            T1C_PRO.words,
+            series_description="Tiny, not acquired",
+            image_type="TINY",
+            derivation="The T1 made brighter",
+            derivation_code=("TINY_SYNTH", "Brightening"),
+            comments="Synthetic: brighter, not acquired.",
+            reference="T1",
+        ),
+        own=Own(),
+    )
+
+
+class _Networks:
+    def __init__(self, ensemble: object, brain_extractor: object) -> None:
+        self.ensemble = ensemble
+        self.brain_extractor = brain_extractor
+
+
+def _manifest_of(recipe, settings, root):  # type: ignore[no-untyped-def]
     from enhancement.errors import WeightsMismatch, WeightsMissing
     from enhancement.network.manifest import Manifest
 
-    path = Path(folder) / "manifest.json"
+    path = root / settings.model_weights / recipe.model / "manifest.json"
     if not path.exists():
         raise WeightsMissing(f"no readable manifest.json in model folder {path.parent.name!r}")
     manifest = Manifest.model_validate_json(path.read_text())
@@ -49,28 +94,11 @@ def _load_manifest(folder: Path) -> object:
     return manifest
 
 
-def _load_model(folder: Path) -> object:
-    return types.SimpleNamespace(manifest=_load_manifest(folder), folder=folder)
+def _load_recipe(recipe, settings, root, *, device):  # type: ignore[no-untyped-def]
+    return types.SimpleNamespace(model=types.SimpleNamespace(manifest=_manifest_of(recipe, settings, root)))
 
 
-class _Ensemble:
-    def __init__(self, model: object, **_settings: object) -> None:
-        self.model = model
-
-
-def _read_study(source, study_id, settings):  # type: ignore[no-untyped-def]
-    from enhancement.dicom.matching.match import match
-    from enhancement.dicom.reading.series import read_series
-    from enhancement.settings import Role
-
-    found = match(source.headers(study_id), settings.matching)
-    found.require(Role.T1, Role.T1C)
-    t1, t1c = (read_series(source.instances(study_id, found.uids(role)[0])) for role in (Role.T1, Role.T1C))
-    images = types.SimpleNamespace(t1=t1.image, t1c=t1c.image, adc=None)
-    return types.SimpleNamespace(images=images, match=found, t1c=t1c, others={"T1": t1}, adc_computed=False, notes=())
-
-
-def _enhance(images, ensemble, brain_extractor, settings, progress=None):  # type: ignore[no-untyped-def]
+def _enhance(images, recipe, networks, settings, progress=None):  # type: ignore[no-untyped-def]
     import SimpleITK as sitk
 
     _inject(os.environ.get("LIGHT_FAULT", ""))
@@ -79,10 +107,11 @@ def _enhance(images, ensemble, brain_extractor, settings, progress=None):  # typ
     for step in range(steps):
         progress(STAGES[step * len(STAGES) // steps], 0.05 + 0.9 * step / steps)
         _pass(seconds / steps)
+    wanted = [channel.role for channel in networks.ensemble.model.manifest.inputs]
     return types.SimpleNamespace(
-        t1c_pro=sitk.Cast(images.t1c * 1.25, sitk.sitkFloat32),
+        image=sitk.Cast(images[recipe.reference] * getattr(recipe.own, "factor", 1.25), sitk.sitkFloat32),
         adc=None,
-        missing_roles=("FLAIR", "ADC"),
+        missing_roles=tuple(role for role in wanted if role not in images),
         warnings=(),
         checks=(),
         predictions=1,

@@ -13,7 +13,8 @@ from scipy import ndimage
 from enhancement.imaging.intensity import normalise
 from enhancement.imaging.measured_enhancement import Measured, limit_to_measured, measured_enhancement
 from enhancement.network.weights import Model, load_model
-from enhancement.pipeline.enhance import in_t1c_numbers
+from enhancement.recipes.amplification import T1C_PRO
+from enhancement.recipes.base import Predicted
 
 Volume = NDArray[np.float32]
 
@@ -162,7 +163,8 @@ class TestThroughThePipeline:
         predicted = inputs[model.roles.index("T1C")] + np.float32(added * level / per_unit) * (
             head.lesion | head.bright
         )
-        after, before = in_t1c_numbers(model, inputs, predicted, statistics, head.brain)
+        made = Predicted(model.manifest, inputs, predicted, statistics, head.brain)
+        after, before = T1C_PRO.finish(made, T1C_PRO.own)
         return np.asarray((after - before) / level, dtype=np.float32)
 
     @pytest.mark.parametrize("times", [1.0, 1.5, 2.0])

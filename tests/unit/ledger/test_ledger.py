@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enhancement.errors import LedgerError
+from enhancement.errors import LedgerError, Problem
 from enhancement.ledger.states import Code, Priority, Signal, State
 from unit.ledger_support import RECIPE, Bench
 
@@ -61,7 +61,7 @@ class TestAsking:
     def test_rejected_job_is_repeated_by_hand_only(self, bench: Bench) -> None:
         """The same inputs would be refused again."""
         bench.enqueue()
-        bench.ledger.claims.finish(bench.claim(), State.REJECTED, code="GATE", reason="too few slices")
+        bench.ledger.claims.finish(bench.claim(), State.REJECTED, problem=Problem("GATE", "too few slices"))
         assert bench.enqueue().state is State.REJECTED
         assert bench.enqueue(priority=Priority.MANUAL).state is State.QUEUED
 
@@ -79,9 +79,9 @@ class TestAsking:
     def test_refusal_without_a_job(self, bench: Bench) -> None:
         """An ambiguous study is refused at the look."""
         job = bench.ledger.requests.refuse(
-            "study", RECIPE, "inputs", code="AMBIGUOUS_MATCH", reason="two T1c", advice="choose"
+            "study", RECIPE, "inputs", problem=Problem("AMBIGUOUS_MATCH", "two T1c", "choose")
         )
-        assert (job.state, job.code, job.advice) == (State.REJECTED, "AMBIGUOUS_MATCH", "choose")
+        assert (job.state, job.problem.code, job.problem.advice) == (State.REJECTED, "AMBIGUOUS_MATCH", "choose")
 
 
 class TestNewInputs:
@@ -99,9 +99,8 @@ class TestNewInputs:
         bench.enqueue(fingerprint="second")
         assert bench.ledger.records.job(old.id).state is State.STORED
         finished = bench.ledger.claims.finish(bench.claim(), State.STORED, result_uids=["1.2"])
-        assert [job.id for job in finished.superseded] == [old.id]
-        assert finished.superseded[0].result_uids == ("1.1",)
-        assert bench.ledger.records.job(old.id).superseded_by == finished.job.id
+        assert bench.ledger.records.job(old.id).result_uids == ("1.1",)
+        assert bench.ledger.records.job(old.id).superseded_by == finished.id
 
     def test_running_job_is_asked_to_stop(self, bench: Bench) -> None:
         """The outdated run ends as SUPERSEDED, the new inputs run after it, never beside it."""
@@ -110,7 +109,7 @@ class TestNewInputs:
         new = bench.enqueue(fingerprint="second")
         assert bench.ledger.claims.claim("other") is None
         assert bench.ledger.claims.beat(old) is Signal.CANCEL
-        assert bench.ledger.claims.finish(old, State.CANCELLED).job.state is State.SUPERSEDED
+        assert bench.ledger.claims.finish(old, State.CANCELLED).state is State.SUPERSEDED
         assert bench.claim().id == new.id
 
     def test_outdated_run_that_was_too_fast_to_stop(self, bench: Bench) -> None:
@@ -118,9 +117,9 @@ class TestNewInputs:
         bench.enqueue(fingerprint="first")
         old = bench.claim()
         bench.enqueue(fingerprint="second")
-        assert bench.ledger.claims.finish(old, State.STORED, result_uids=["1.1"]).job.state is State.STORED
+        assert bench.ledger.claims.finish(old, State.STORED, result_uids=["1.1"]).state is State.STORED
         finished = bench.ledger.claims.finish(bench.claim(), State.STORED, result_uids=["1.2"])
-        assert [job.id for job in finished.superseded] == [old.id]
+        assert bench.ledger.records.job(old.id).superseded_by == finished.id
 
     def test_outdated_run_does_not_push_the_newer_result_aside(self, bench: Bench) -> None:
         """The newer result was found in the archive while the outdated job still ran."""
@@ -128,8 +127,7 @@ class TestNewInputs:
         old = bench.claim()
         new = bench.enqueue(fingerprint="second", expected=["1.2"], present={"1.2"})
         finished = bench.ledger.claims.finish(old, State.STORED, result_uids=["1.1"])
-        assert (finished.job.state, finished.job.superseded_by) == (State.SUPERSEDED, new.id)
-        assert finished.superseded == (finished.job,)
+        assert (finished.state, finished.superseded_by) == (State.SUPERSEDED, new.id)
         assert bench.ledger.records.job(new.id).state is State.STORED
 
     def test_outdated_run_does_not_come_back(self, bench: Bench) -> None:
@@ -169,13 +167,13 @@ class TestEnding:
         """Each attempt is on record with reason and advice."""
         bench.enqueue()
         job = bench.claim()
-        job = bench.ledger.claims.finish(job, State.FAILED, code="ARCHIVE", reason="no answer", advice="wait").job
-        assert (job.state, job.failures, job.reason) == (State.QUEUED, 1, "no answer")
+        job = bench.ledger.claims.finish(job, State.FAILED, problem=Problem("ARCHIVE", "no answer", "wait"))
+        assert (job.state, job.failures, job.problem.reason) == (State.QUEUED, 1, "no answer")
         assert bench.ledger.claims.claim("cpu") is None
         bench.advance(16.0)
         assert bench.claim().attempts == 2
         [first, second] = bench.ledger.records.attempts(job.id)
-        assert (first.outcome, first.code, first.advice) == (State.FAILED, "ARCHIVE", "wait")
+        assert (first.outcome, first.problem.code, first.problem.advice) == (State.FAILED, "ARCHIVE", "wait")
         assert second.outcome is None
 
     def test_attempts_run_out(self, tmp_path: Path) -> None:
@@ -184,7 +182,7 @@ class TestEnding:
         bench.enqueue()
         for _ in range(3):
             bench.advance(100.0)
-            job = bench.ledger.claims.finish(bench.claim(), State.FAILED, code="STAGE", reason="no").job
+            job = bench.ledger.claims.finish(bench.claim(), State.FAILED, problem=Problem("STAGE", "no"))
         assert job.state is State.FAILED
         assert bench.enqueue().state is State.FAILED
         job = bench.ledger.requests.retry(job.id, by="admin")
@@ -193,17 +191,20 @@ class TestEnding:
     def test_final_failure_is_not_repeated(self, bench: Bench) -> None:
         """Altered weights do not heal."""
         bench.enqueue()
-        assert bench.ledger.claims.finish(bench.claim(), State.FAILED, code="X", final=True).job.state is State.FAILED
+        assert (
+            bench.ledger.claims.finish(bench.claim(), State.FAILED, problem=Problem("X"), final=True).state
+            is State.FAILED
+        )
 
     def test_dead_letters_of_one_cause_are_requeued_together(self, bench: Bench) -> None:
         """After the weights were installed again."""
         for study in "abc":
             bench.enqueue(study)
             bench.ledger.claims.finish(
-                bench.claim(), State.FAILED, code="WEIGHTS_MISMATCH" if study != "c" else "X", final=True
+                bench.claim(), State.FAILED, problem=Problem("WEIGHTS_MISMATCH" if study != "c" else "X"), final=True
             )
         assert bench.ledger.requests.retry_all("WEIGHTS_MISMATCH") == 2
-        assert [job.study_id for job in bench.ledger.records.queue()] == ["a", "b"]
+        assert sorted(job.study_id for job in bench.ledger.records.jobs(states=[State.QUEUED])) == ["a", "b"]
 
     def test_clean_stop_counts_no_attempt(self, bench: Bench) -> None:
         """Orthanc stops: the job is back in the queue at once."""
@@ -227,9 +228,7 @@ class TestEnding:
         """The ledger holds the audit record besides the study's attachment."""
         bench.enqueue(model_digest="abc")
         job = bench.claim()
-        job = bench.ledger.claims.finish(
-            job, State.STORED, result_uids=["1.2", "1.3"], audit={"versions": {"x": 1}}
-        ).job
+        job = bench.ledger.claims.finish(job, State.STORED, result_uids=["1.2", "1.3"], audit={"versions": {"x": 1}})
         assert job.audit == {"versions": {"x": 1}}
         assert [row.id for row in bench.ledger.records.holding("1.3")] == [job.id]
         assert bench.ledger.records.holding("1") == []
@@ -240,7 +239,7 @@ class TestPeople:
     def test_cancel_while_waiting(self, bench: Bench) -> None:
         """It stays cancelled when the study becomes stable again, and comes back by hand."""
         job = bench.ledger.requests.cancel(bench.enqueue().id, by="reader")
-        assert (job.state, job.reason) == (State.CANCELLED, "cancelled by reader")
+        assert (job.state, job.problem.reason) == (State.CANCELLED, "cancelled by reader")
         assert bench.enqueue().state is State.CANCELLED
         assert bench.enqueue(priority=Priority.MANUAL).state is State.QUEUED
 
@@ -250,8 +249,8 @@ class TestPeople:
         job = bench.claim()
         bench.ledger.requests.cancel(job.id, by="reader")
         assert bench.ledger.claims.beat(job) is Signal.CANCEL
-        ended = bench.ledger.claims.finish(job, State.CANCELLED).job
-        assert (ended.state, ended.code) == (State.CANCELLED, Code.CANCELLED)
+        ended = bench.ledger.claims.finish(job, State.CANCELLED)
+        assert (ended.state, ended.problem.code) == (State.CANCELLED, Code.CANCELLED)
 
     def test_cancel_what_has_ended(self, bench: Bench) -> None:
         """Refused with the state."""
@@ -294,7 +293,7 @@ class TestDeletion:
         job = bench.claim()
         bench.ledger.requests.study_deleted("study")
         assert bench.ledger.claims.beat(job) is Signal.CANCEL
-        assert bench.ledger.claims.finish(job, State.CANCELLED).job.code == Code.STUDY_DELETED
+        assert bench.ledger.claims.finish(job, State.CANCELLED).problem.code == Code.STUDY_DELETED
         assert bench.enqueue().state is State.QUEUED
 
     def test_study_deleted_after_it_was_stored_and_sent_again(self, bench: Bench) -> None:
@@ -307,7 +306,7 @@ class TestDeletion:
         """It does not come back by itself."""
         bench.store(uid="1.5")
         [job] = bench.ledger.requests.result_deleted("1.5", by="reader")
-        assert (job.state, job.code) == (State.CANCELLED, Code.RESULT_DELETED)
+        assert (job.state, job.problem.code) == (State.CANCELLED, Code.RESULT_DELETED)
         assert bench.enqueue(present=set()).state is State.CANCELLED
         assert bench.enqueue(priority=Priority.MANUAL).state is State.QUEUED
 
@@ -332,9 +331,10 @@ class TestInbox:
 
     def test_incomplete_study_is_reported_until_it_is_complete(self, bench: Bench) -> None:
         """With what is missing, and since when."""
-        bench.ledger.inbox.note_incomplete(None, "study", RECIPE, ["T1C"], "no contrast-enhanced T1")
-        bench.advance(60.0)
-        bench.ledger.inbox.note_incomplete(None, "study", RECIPE, ["T1C", "T1"])
+        problem = Problem("MISSING_ROLE", "no contrast-enhanced T1")
+        for missing in (["T1C"], ["T1C", "T1"]):
+            bench.advance(60.0)
+            bench.ledger.requests.refuse("study", RECIPE, "inputs", problem=problem, missing=missing)
         [study] = bench.ledger.inbox.incomplete()
         assert (study.missing, study.checked_at - study.since) == (("T1C", "T1"), 60.0)
         bench.enqueue()

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from enhancement.errors import LedgerError
+from enhancement.errors import NO_PROBLEM, LedgerError, Problem
 from enhancement.ledger.states import JobRow, Priority, Signal, State
 from unit.ledger_support import RECIPE, Bench
 
@@ -73,7 +73,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(job=held, state=st.sampled_from([State.STORED, State.FAILED, State.REJECTED, State.CANCELLED]))
     def finish(self, job: JobRow, state: State) -> None:
-        words = {"result_uids": [f"1.{job.id}"], "code": "X" if state is State.FAILED else ""}
+        words = {"result_uids": [f"1.{job.id}"], "problem": Problem("X") if state is State.FAILED else NO_PROBLEM}
         if self.holders.get(job.id) == job.claim_id:
             self.bench.ledger.claims.finish(job, state, **words)
             del self.holders[job.id]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enhancement.errors import Problem
 from enhancement.ledger.breaker import Circuit, Failure, judge
 from enhancement.ledger.retry import backoff_s, crash_backoff_s
 from enhancement.ledger.states import Code, Priority, Signal, State
@@ -70,7 +71,7 @@ class TestBackoff:
     def test_clock_set_back_does_not_hold_a_job(self, bench: Bench) -> None:
         """A backoff of seconds must not become one of a day."""
         bench.enqueue()
-        bench.ledger.claims.finish(bench.claim(), State.FAILED, code="ARCHIVE")
+        bench.ledger.claims.finish(bench.claim(), State.FAILED, problem=Problem("ARCHIVE"))
         bench.wall.advance(-86400.0)
         assert bench.claim().attempts == 2
 
@@ -90,7 +91,7 @@ class TestLease:
         assert (taken.id, taken.crashes, taken.instance) == (job.id, 1, "other")
         assert bench.ledger.claims.beat(job) is Signal.LOST
         [first, _] = bench.ledger.records.attempts(job.id)
-        assert (first.outcome, first.code) == (State.FAILED, Code.WORKER_DIED)
+        assert (first.outcome, first.problem.code) == (State.FAILED, Code.WORKER_DIED)
 
     def test_heartbeat_keeps_it(self, bench: Bench) -> None:
         """As long as the counter moves."""
@@ -135,7 +136,7 @@ class TestLease:
             bench.advance(100.0)
             bench.claim()
             [job] = bench.open().claims.recover(mine=True)
-        assert (job.state, job.code, job.crashes) == (State.FAILED, Code.WORKER_DIED, 3)
+        assert (job.state, job.problem.code, job.crashes) == (State.FAILED, Code.WORKER_DIED, 3)
 
     def test_cancelled_job_of_a_dead_process_is_cancelled(self, bench: Bench) -> None:
         """Nobody was left to hear it."""
@@ -149,7 +150,7 @@ class TestLease:
 class TestBreaker:
     def _fail(self, bench: Bench, study: str, code: str = "WEIGHTS_MISSING") -> None:
         bench.enqueue(study)
-        bench.ledger.claims.finish(bench.claim(), State.FAILED, code=code)
+        bench.ledger.claims.finish(bench.claim(), State.FAILED, problem=Problem(code))
 
     def test_opens_and_lets_one_try_after_the_pause(self, tmp_path: Path) -> None:
         """Five studies fail for one reason: stop, wait, try one, go on when it works."""

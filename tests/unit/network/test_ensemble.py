@@ -203,7 +203,7 @@ class TestOutOfMemory:
         """OutOfMemory, with advice."""
         with pytest.raises(OutOfMemory) as caught:
             self.crowded(model, None, {"gpu": 0}, device="gpu", fallback=()).predict(inputs)
-        assert caught.value.advice
+        assert caught.value.problem.advice
 
 
 class TestMirrorings:

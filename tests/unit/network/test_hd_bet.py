@@ -14,7 +14,7 @@ import torch
 from enhancement.errors import WeightsMismatch, WeightsMissing
 from enhancement.imaging.brain.extraction import NativeExtractor, UnlessStripped
 from enhancement.network.hd_bet import CHECKPOINT, PIN, file_sha256, is_installed, load_hd_bet
-from enhancement.pipeline.enhance import choose_brain_extractor
+from enhancement.pipeline.networks import choose_brain_extractor
 from enhancement.settings import parse_settings
 
 _ARCHITECTURE = {
@@ -191,7 +191,7 @@ class TestLoadHdBet:
         """The message says what to fetch."""
         with pytest.raises(WeightsMissing, match=r"dataset\.json") as error:
             load_hd_bet(tmp_path)
-        assert "fetch_hd_bet" in error.value.advice
+        assert "fetch_hd_bet" in error.value.problem.advice
 
 
 class TestChoice:

@@ -8,12 +8,16 @@ import torch
 from enhancement.errors import Cancelled, GateRefused
 from enhancement.imaging.brain.extraction import FoundBrain, StrippedInput
 from enhancement.imaging.intensity import brain_statistics
+from enhancement.imaging.preparation import NetworkInput, StudyImages, prepare
 from enhancement.imaging.registration.register import resample
 from enhancement.network.architectures.residual_unet import ResidualUNet
 from enhancement.network.ensemble import Ensemble
+from enhancement.network.loading import load_ensemble
 from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale
-from enhancement.network.weights import load_model, write_model
-from enhancement.pipeline.enhance import Enhancement, NetworkInput, StudyImages, enhance, prepare
+from enhancement.network.weights import write_model
+from enhancement.pipeline.enhance import Enhancement, enhance
+from enhancement.pipeline.networks import Networks
+from enhancement.recipes.amplification import T1C_PRO
 from enhancement.settings import Settings, parse_settings
 from unit.template_study import template_images
 
@@ -40,7 +44,7 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
     )
     folder = tmp_path_factory.mktemp("model")
     write_model(folder, manifest, [network.state_dict()])
-    return Ensemble(load_model(folder), device="cpu", mirrorings=1)
+    return load_ensemble(folder, device="cpu", mirrorings=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,8 @@ def result(images: StudyImages, ensemble: Ensemble) -> tuple[Enhancement, list[t
     """One run, and what it told of its progress."""
     said: list[tuple[str, float]] = []
     settings = parse_settings({"Output": {"NativeMethod": "residual"}})
-    return enhance(images, ensemble, StrippedInput(), settings, lambda s, f: said.append((s, f))), said
+    networks = Networks(ensemble, StrippedInput())
+    return enhance(images, T1C_PRO, networks, settings, lambda s, f: said.append((s, f))), said
 
 
 class _Tight(StrippedInput):
@@ -68,18 +73,18 @@ class _Tight(StrippedInput):
 @pytest.fixture(scope="module")
 def prepared(images: StudyImages, ensemble: Ensemble) -> NetworkInput:
     """From a tight mask."""
-    return prepare(images, ensemble.model.manifest.inputs, _Tight(), bias_field=False)
+    return prepare(images, ensemble.model.manifest.inputs, _Tight(), reference="T1C", bias_field=False)
 
 
 class TestTightMask:
     def test_is_widened_to_the_edge(self, images: StudyImages, prepared: NetworkInput) -> None:
         """More than half of what it was short of, and none of the zeros outside."""
-        whole = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c).mask) > 0
-        tight = sitk.GetArrayFromImage(_Tight().extract(images.t1c).mask) > 0
+        whole = sitk.GetArrayFromImage(StrippedInput().extract(images["T1C"]).mask) > 0
+        tight = sitk.GetArrayFromImage(_Tight().extract(images["T1C"]).mask) > 0
         found = sitk.GetArrayFromImage(prepared.brain) > 0
         assert found[tight].all()
         assert (found & whole).sum() > tight.sum() + 0.5 * (whole & ~tight).sum()
-        assert sitk.GetArrayFromImage(images.t1c)[found & ~tight].min() > 0
+        assert sitk.GetArrayFromImage(images["T1C"])[found & ~tight].min() > 0
 
     def test_everything_else_uses_the_widened_one(self, prepared: NetworkInput) -> None:
         """The network's mask is the native one carried over, and mean and deviation are measured inside it."""
@@ -94,7 +99,7 @@ class TestTightMask:
         self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
     ) -> None:
         """What is not zero is brain, whatever the template says."""
-        own = sitk.GetArrayFromImage(StrippedInput().extract(images.t1c).mask)
+        own = sitk.GetArrayFromImage(StrippedInput().extract(images["T1C"]).mask)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(result[0].brain), own)
 
 
@@ -103,14 +108,14 @@ class TestEnhance:
         self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
     ) -> None:
         """The residual is zero: the T1c comes back within float32, bias field and all."""
-        found = sitk.GetArrayFromImage(result[0].t1c_pro)
-        np.testing.assert_allclose(found, sitk.GetArrayFromImage(images.t1c), atol=0.5)
+        found = sitk.GetArrayFromImage(result[0].image)
+        np.testing.assert_allclose(found, sitk.GetArrayFromImage(images["T1C"]), atol=0.5)
 
     def test_lies_on_the_t1cs_grid(
         self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
     ) -> None:
         """Size, origin, spacing and direction."""
-        made, t1c = result[0].t1c_pro, images.t1c
+        made, t1c = result[0].image, images["T1C"]
         assert made.GetSize() == t1c.GetSize()
         assert made.GetOrigin() == t1c.GetOrigin()
         assert made.GetDirection() == t1c.GetDirection()
@@ -141,11 +146,11 @@ class TestEnhance:
             raise Cancelled("asked for")
 
         with pytest.raises(Cancelled):
-            enhance(images, ensemble, StrippedInput(), Settings(), cancel)
+            enhance(images, T1C_PRO, Networks(ensemble, StrippedInput()), Settings(), cancel)
 
     def test_swapped_series_are_refused(self, images: StudyImages, ensemble: Ensemble) -> None:
         """T1c in the T1's place: nothing brightens, and nothing is made."""
-        swapped = StudyImages(t1=images.t1c, t1c=sitk.Cast(images.t1, sitk.sitkFloat32))
+        swapped = {"T1": images["T1C"], "T1C": sitk.Cast(images["T1"], sitk.sitkFloat32)}
         with pytest.raises(GateRefused) as error:
-            enhance(swapped, ensemble, StrippedInput(), Settings())
-        assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.message
+            enhance(swapped, T1C_PRO, Networks(ensemble, StrippedInput()), Settings())
+        assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.reason

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enhancement.pipeline.fingerprint import fingerprint, settings_that_matter
+from enhancement.recipes.offer import offered
 from enhancement.settings import Role, parse_settings
 
 UIDS = st.lists(st.integers(1, 10**9).map("1.2.{}".format), min_size=1, max_size=20)
@@ -20,7 +21,8 @@ def _print(
     section: dict[str, Any] | None = None,
     roles: dict[Role, str | tuple[str, ...]] = ROLES,
 ) -> str:
-    return fingerprint(uids, digest, settings_that_matter(parse_settings(section or {}), roles))
+    settings = parse_settings(section or {})
+    return fingerprint(uids, digest, settings_that_matter(settings, offered(settings).default, roles))
 
 
 @given(uids=UIDS, seed=st.randoms())
@@ -50,3 +52,17 @@ def test_operation_does_not_matter() -> None:
     """A longer queue or another device must not bring the archive's studies back."""
     other = {"Queue": {"MaxQueued": 5}, "Ledger": {"BusySeconds": 1}, "Model": {"Devices": ["cpu"]}, "Automatic": False}
     assert _print(["1.2"], section=other) == _print(["1.2"])
+
+
+def test_what_was_stored_before_there_were_recipes_keeps_its_identity() -> None:
+    """The fingerprint of t1c-pro by default settings, as the code before commit dadc374 computed it."""
+    roles: dict[Role, str | tuple[str, ...]] = {**ROLES, Role.FLAIR: "1.5", Role.DWI: ("1.4", "1.3")}
+    found = _print(["1.2.1", "1.2.2"], "0123456789abcdef" * 4, roles=roles)
+    assert found == "8b6372db236ad3bd42c8f75e7ba7fbb7dd81a7a42c894fcf28dbcad2210c3eba"
+
+
+def test_recipes_have_results_of_their_own() -> None:
+    """The words of a recipe and its own settings count."""
+    other = [{"Name": "t1c-pro", "SeriesDescription": "Other words"}]
+    prints = {_print(["1.2"]), _print(["1.2"], section={"Recipes": other})}
+    assert len(prints) == 2

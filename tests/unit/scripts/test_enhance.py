@@ -55,6 +55,11 @@ class TestWhatIsWrongIsSaidBeforeTheWork:
         assert done.returncode == 1
         assert "ContrastEnhancement.Model.Foldz: unknown key" in _told(done)
 
+    def test_a_recipe_that_there_is_not(self, volume: Path, tmp_path: Path) -> None:
+        done = _run("--t1", volume, "--t1c", volume, "-o", tmp_path / "out.nii.gz", "--recipe", "t3")
+        assert done.returncode == 1
+        assert "Recipes[0].Name: known recipes are bone-2022, t1c-pro, found 't3'" in _told(done)
+
     def test_a_file_that_is_no_volume(self, volume: Path, tmp_path: Path) -> None:
         done = _run("--t1", SCRIPT, "--t1c", volume, "-o", tmp_path / "out.nii.gz")
         assert done.returncode == 1
@@ -67,7 +72,8 @@ class TestWhatIsWrongIsSaidBeforeTheWork:
         assert "NO_DICOM" in _told(done)
 
     def test_a_model_that_is_not_there(self, volume: Path, tmp_path: Path) -> None:
-        done = _run("--t1", volume, "--t1c", volume, "-o", tmp_path / "o.nii.gz", "--set", "Model.Folder=none-such")
+        other = ("--set", 'Recipes=[{"Name": "t1c-pro", "Model": "none-such"}]')
+        done = _run("--t1", volume, "--t1c", volume, "-o", tmp_path / "o.nii.gz", *other)
         assert done.returncode == 1
         assert "none-such" in _told(done)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enhancement.errors import NO_PROBLEM
 from enhancement.service.reconcile import Change, Reconciler, StudyStamp
 from unit.ledger_support import RECIPE, Bench
 
@@ -171,7 +172,7 @@ class TestRestart:
         """Its job does not wait for ever; an incomplete one is no longer reported."""
         site.archive.receive("gone"), site.archive.receive("partial")
         site.bench.enqueue("gone")
-        site.bench.ledger.inbox.note_incomplete(None, "partial", RECIPE, ["T1C"])
+        site.bench.ledger.requests.refuse("partial", RECIPE, "inputs", problem=NO_PROBLEM, missing=["T1C"])
         site.archive.delete("gone"), site.archive.delete("partial")
         site.restart()
         assert site.report.deleted == ("gone", "partial")

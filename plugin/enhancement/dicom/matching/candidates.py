@@ -59,7 +59,7 @@ def plan(facts: SeriesFacts, role: Role | None) -> tuple[Stack | None, str]:
             return plan_shells(facts.frames, [])[0].stacks[0], ""
         return plan_frames(facts.frames), ""
     except InputError as error:
-        return _any_stack(facts.frames), f"{error.code}: {error.message.partition(': ')[2] or error.message}"
+        return _any_stack(facts.frames), f"{error.code}: {error.reason.partition(': ')[2] or error.reason}"
 
 
 def _any_stack(frames: Sequence[Frame]) -> Stack | None:

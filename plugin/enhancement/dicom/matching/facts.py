@@ -22,6 +22,7 @@ from functools import cached_property
 
 from pydicom.dataset import Dataset
 
+from enhancement.dicom import own_series
 from enhancement.dicom.matching.words import contrast_mark, found_in
 from enhancement.dicom.reading.diffusion import is_map, reported_b_values
 from enhancement.dicom.reading.frames import (
@@ -35,7 +36,6 @@ from enhancement.dicom.reading.frames import (
 )
 from enhancement.dicom.reading.headers import items, number, seconds_of_day, text, texts, walk_groups
 from enhancement.dicom.reading.private_tags import vendor_of
-from enhancement.dicom.writing.provenance import SOFTWARE
 
 _DIFFUSION_NAME = (
     r"\bdwi|\bdti|diff(?!er)|difus|\bdw\b|\bd ?mri|hardi|\bnoddi|\bdsi\b|tensor|tracew?\b|\bresolve\b|\bivim\b|\bdki\b"
@@ -167,11 +167,8 @@ class SeriesFacts:
 
     @cached_property
     def is_own_output(self) -> bool:
-        """Whether this software made the series: by what we own in it, never by its description."""
-        for item in items(self.first, "ContributingEquipmentSequence"):
-            if text(item, "ManufacturerModelName").casefold() == SOFTWARE:
-                return True
-        return text(self.first, "ManufacturerModelName").casefold() == SOFTWARE
+        """Whether this software made the series."""
+        return own_series.is_own(self.first)
 
     @cached_property
     def has_agent(self) -> bool:

@@ -5,7 +5,7 @@ What cannot be decided is held as ambiguous. An odd study raises nothing here; `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -32,7 +32,13 @@ class _Verdict:
     undecided: tuple[Role, ...] = ()
 
 
-def match(headers: Sequence[Dataset], settings: MatchingSettings | None = None) -> StudyMatch:
+def match(
+    headers: Sequence[Dataset],
+    settings: MatchingSettings | None = None,
+    *,
+    required: Collection[Role] = (Role.T1, Role.T1C),
+    wanted: Collection[Role] = (Role.FLAIR, Role.DWI),
+) -> StudyMatch:
     """Match the series of one study to roles.
 
     Parameters
@@ -41,6 +47,9 @@ def match(headers: Sequence[Dataset], settings: MatchingSettings | None = None) 
         Headers of all instances of the study, in any order; pixel data are not touched and need not be there.
     settings : MatchingSettings, optional
         Rules; the built-in ones by default.
+    required, wanted : collection of Role
+        For `missing` and `decision` of the result; every role is matched whatever is asked for. By default what
+        amplification takes; `StudyMatch.judged` answers for another use.
     """
     settings = settings or MatchingSettings()
     rules = joined(settings.extra_rules, settings.rules or DEFAULT_RULES)
@@ -52,14 +61,14 @@ def match(headers: Sequence[Dataset], settings: MatchingSettings | None = None) 
     for role in _RANKED:
         _choose(role, candidates, roles, ambiguous, reasons)
     _choose_diffusion(candidates, roles, ambiguous, reasons)
-    missing = _missing(roles, ambiguous, settings)
-    return StudyMatch(
+    found = StudyMatch(
         roles={role: roles[role] for role in Role if role in roles},
-        missing=missing,
+        missing=(),
         ambiguous=ambiguous,
-        decision=_decision(missing, ambiguous, settings),
+        decision="",
         series=tuple(_report(candidate, reasons[candidate.uid]) for candidate in candidates),
     )
+    return found.judged(required, wanted)
 
 
 def _by_series(headers: Iterable[Dataset]) -> list[list[Dataset]]:
@@ -196,27 +205,6 @@ def _same_acquisition(first: Candidate, second: Candidate) -> bool:
         return False
     same_echo = a.values("EchoTime")[:1] == b.values("EchoTime")[:1]
     return same_echo and bool(first.stack and second.stack and first.stack.same_grid(second.stack))
-
-
-def _missing(
-    roles: dict[Role, str | tuple[str, ...]], ambiguous: dict[Role, tuple[str, ...]], settings: MatchingSettings
-) -> tuple[Role, ...]:
-    asked = dict.fromkeys((*settings.required_roles, *settings.wanted_roles))
-    absent = [role for role in asked if role not in roles and role not in ambiguous]
-    if Role.ADC in roles and Role.DWI in absent:  # a scanner's map stands in for the images it was made from
-        absent.remove(Role.DWI)
-    return tuple(absent)
-
-
-def _decision(missing: Sequence[Role], ambiguous: dict[Role, tuple[str, ...]], settings: MatchingSettings) -> str:
-    """One line: process, hold or reject, and because of what."""
-    lacking = [role for role in missing if role in settings.required_roles]
-    held = [role for role in ambiguous if role in (*settings.required_roles, *settings.wanted_roles)]
-    if lacking:
-        return f"reject: no series for {', '.join(lacking)}"
-    if held:
-        return f"hold: nothing ranks the series for {', '.join(held)}"
-    return f"process without {', '.join(missing)}" if missing else "process"
 
 
 def _report(candidate: Candidate, reason: str) -> SeriesReport:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from enhancement.errors import AmbiguousMatch, MissingRole
@@ -63,6 +63,21 @@ class StudyMatch:
         """All series chosen for a role; () where there is none."""
         found = self.roles.get(role, ())
         return (found,) if isinstance(found, str) else found
+
+    def judged(self, required: Collection[Role], wanted: Collection[Role]) -> StudyMatch:
+        """The same match, with `missing` and `decision` for what one use of the study requires and wants."""
+        asked = dict.fromkeys((*required, *wanted))
+        absent = [role for role in asked if role not in self.roles and role not in self.ambiguous]
+        if Role.ADC in self.roles and Role.DWI in absent:  # a scanner's map stands in for its images
+            absent.remove(Role.DWI)
+        lacking = [role for role in absent if role in required]
+        held = [role for role in self.ambiguous if role in asked]
+        decision = f"process without {', '.join(absent)}" if absent else "process"
+        if lacking:
+            decision = f"reject: no series for {', '.join(lacking)}"
+        elif held:
+            decision = f"hold: nothing ranks the series for {', '.join(held)}"
+        return replace(self, missing=tuple(absent), decision=decision)
 
     def require(self, *roles: Role) -> None:
         """Make sure that these roles are played.

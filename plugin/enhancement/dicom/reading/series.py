@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
@@ -154,9 +153,3 @@ def source_slices(stack: Stack) -> tuple[SourceSlice, ...]:
         SourceSlice(frame.sop_instance_uid, frame.sop_class_uid, frame.frame_number, bare[id(frame.header)])
         for frame in stack.frames
     )
-
-
-def volume_array(image: sitk.Image) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
-    """The voxels of an image, (z, y, x) float32."""
-    array: np.ndarray[tuple[int, int, int], np.dtype[np.float32]] = sitk.GetArrayFromImage(image)
-    return array.astype(np.float32, copy=False)

@@ -20,6 +20,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from enhancement import __version__
 from enhancement.dicom.identity import ResultIdentity, digest_uid
+from enhancement.dicom.own_series import SOFTWARE
 from enhancement.dicom.reading.series import SeriesVolume, SourceSlice
 from enhancement.dicom.writing import provenance as origin
 from enhancement.dicom.writing.display import source_window, write_windows
@@ -35,6 +36,7 @@ from enhancement.dicom.writing.references import (
     source_image,
 )
 from enhancement.dicom.writing.self_check import check_series
+from enhancement.dicom.writing.sentences import comments, derivation
 from enhancement.dicom.writing.source_header import (
     LOSSY,
     copy_contrast,
@@ -46,6 +48,7 @@ from enhancement.dicom.writing.source_header import (
     value,
 )
 from enhancement.dicom.writing.stored_pixels import ADC_UNIT_MM2_S, StoredPixels, store_adc, store_intensities
+from enhancement.dicom.writing.words import Words
 from enhancement.errors import StageError
 
 _References = list[tuple[SourceSlice, Preserved]]
@@ -59,17 +62,20 @@ def enhanced_series(
     source: SeriesVolume,
     other_sources: Mapping[str, SourceSeries],
     provenance: Provenance,
+    words: Words,
 ) -> list[Dataset]:
-    """The enhanced T1c as a new series on the T1c's grid, slice for slice.
+    """What a recipe made, as a new series on the grid of its reference series, slice for slice.
 
     Parameters
     ----------
     volume : float image
-        In T1c intensities after rescale; on the grid of `source.image`.
+        In the source's intensities after rescale; on the grid of `source.image`.
     source : SeriesVolume
-        The T1c: `image`, `slices` in k order, `series_instance_uid`.
+        The reference series: `image`, `slices` in k order, `series_instance_uid`.
     other_sources : mapping of role to series
         Every further series that the network saw, such as {"T1": ..., "FLAIR": ..., "DWI": ...}.
+    words : Words
+        Of the recipe.
 
     Returns
     -------
@@ -82,11 +88,13 @@ def enhanced_series(
         DERIVED_GRID where volume and source differ; DERIVED_* where the result breaks one of our own checks.
     """
     slices = source.slices
-    _require_grid(volume, source.image, slices)
-    pixels = store_intensities(_array(volume), _array(source.image), source_window(slices))
+    _require_grid(volume, source.image, slices, words.reference)
+    pixels = store_intensities(
+        _array(volume), _array(source.image), source_window(slices), (words.changed, f"As the {words.reference}")
+    )
     identity = _enhanced_identity(source, other_sources, provenance)
     template = _template(slices[0], volume, provenance, identity, pixels)
-    _describe_enhanced(template, source, other_sources, provenance, pixels)
+    _describe_enhanced(template, source, other_sources, provenance, words, pixels)
     geometry = [
         source_plane(plane, volume, part.header, part.frame_number)
         for plane, part in zip(planes(volume), slices, strict=True)
@@ -177,9 +185,9 @@ def _template(
         setattr(ds, keyword, moment.strftime("%Y%m%d"))
     for keyword in ("InstanceCreationTime", "SeriesTime", "ContentTime"):
         setattr(ds, keyword, moment.strftime("%H%M%S.%f"))
-    ds.InstanceCreatorUID = digest_uid("creator", origin.SOFTWARE)
+    ds.InstanceCreatorUID = digest_uid("creator", SOFTWARE)
     # General Equipment names what produced these objects; the scanner is in Contributing Equipment.
-    ds.Manufacturer = ds.ManufacturerModelName = origin.SOFTWARE
+    ds.Manufacturer = ds.ManufacturerModelName = SOFTWARE
     ds.SoftwareVersions = provenance.software_version
     ds.ContentQualification = provenance.content_qualification
     # A source that says so keeps its warnings: text burned in, or a face that was removed before.
@@ -203,18 +211,18 @@ def _describe_enhanced(
     source: SeriesVolume,
     other_sources: Mapping[str, SourceSeries],
     provenance: Provenance,
+    words: Words,
     pixels: StoredPixels,
 ) -> None:
     header = source.slices[0].header
     copy_contrast(ds, header)
-    identifier = "".join(c if c.isalnum() else "_" for c in limited(provenance.recipe, 16).upper())
-    ds.ImageType = ["DERIVED", "SECONDARY", "OTHER", identifier]
+    ds.ImageType = ["DERIVED", "SECONDARY", "OTHER", words.image_type]
     ds.SyntheticData = "YES"
-    ds.SeriesDescription = limited(provenance.series_description, 64)
-    ds.SeriesNumber = _series_number(header, 90)
-    ds.DerivationDescription = limited(_enhanced_text(source, other_sources, provenance, pixels), 1024)
-    ds.DerivationCodeSequence = origin.enhanced_derivation_codes()
-    ds.ImageComments = limited(_comments(provenance, pixels), 10240)
+    ds.SeriesDescription = limited(words.series_description, 64)
+    ds.SeriesNumber = _series_number(header, words.series_number)
+    ds.DerivationDescription = limited(derivation(source, other_sources, provenance, words, pixels.scale), 1024)
+    ds.DerivationCodeSequence = origin.enhanced_derivation_codes(words)
+    ds.ImageComments = limited(comments(provenance, words, pixels.scale), 10240)
     ds.ContributingEquipmentSequence = _equipment(header, origin.synthesizing_equipment(provenance))
     if provenance.superseded_series_instance_uid:
         ds.RelatedSeriesSequence = related_series(ds.StudyInstanceUID, provenance.superseded_series_instance_uid)
@@ -291,7 +299,7 @@ def _file_meta(ds: Dataset) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(digest_uid("implementation", origin.SOFTWARE))
+    meta.ImplementationClassUID = UID(digest_uid("implementation", SOFTWARE))
     meta.ImplementationVersionName = limited(f"OCE_{__version__}", 16)
     return meta
 
@@ -339,37 +347,7 @@ def _equipment(header: Dataset, own: Dataset) -> DicomSequence:
     return DicomSequence([*history, *scanner, own])
 
 
-def _enhanced_text(
-    source: SeriesVolume, other_sources: Mapping[str, SourceSeries], provenance: Provenance, pixels: StoredPixels
-) -> str:
-    series: dict[str, SourceSeries] = {"T1C": source, **other_sources}
-    inputs = ", ".join(f"{role} {uid}" for role, item in series.items() for uid in _series_uids(item))
-    scale = "T1c values" if pixels.scale == 1 else f"{pixels.scale:g} x T1c values"
-    return (
-        f"Contrast of the post-contrast T1 amplified by a neural network ({provenance.recipe}, model "
-        f"{provenance.model_name} {provenance.model_version}); not acquired. Stored values: {scale}, negative as 0. "
-        f"Whole series used: {inputs}."
-    )
-
-
-def _series_uids(series: SourceSeries) -> list[str]:
-    """Series Instance UIDs, in order; b-values can lie in several series."""
-    return list(dict.fromkeys(str(value(part.header, "SeriesInstanceUID")) for part in flatten(series.slices)))
-
-
-def _comments(provenance: Provenance, pixels: StoredPixels) -> str:
-    parts = ["Synthetic: contrast amplified by a neural network, not acquired. Read beside the T1c, never alone."]
-    if provenance.missing_roles:
-        parts.append(f"Made without {', '.join(provenance.missing_roles)}.")
-    parts += [f"Warning: {warning}" for warning in provenance.warnings]
-    if pixels.scale != 1:
-        parts.append(f"Pixel values are {pixels.scale:g} times those of the T1c.")
-    if provenance.superseded_series_instance_uid:
-        parts.append(f"Supersedes series {provenance.superseded_series_instance_uid}.")
-    return " ".join(parts)
-
-
-def _require_grid(volume: sitk.Image, reference: sitk.Image, slices: Sequence[SourceSlice]) -> None:
+def _require_grid(volume: sitk.Image, reference: sitk.Image, slices: Sequence[SourceSlice], called: str) -> None:
     """The result must lie on the grid that its headers will claim."""
     same = volume.GetSize() == reference.GetSize() and all(
         np.allclose(getattr(volume, name)(), getattr(reference, name)(), rtol=0, atol=1e-4)
@@ -377,8 +355,8 @@ def _require_grid(volume: sitk.Image, reference: sitk.Image, slices: Sequence[So
     )
     if not same or volume.GetSize()[2] != len(slices):
         raise StageError(
-            f"The enhanced volume must lie on the T1c's grid of {reference.GetSize()} voxels in {len(slices)} slices; "
-            f"it has {volume.GetSize()}, or another position, spacing or direction",
+            f"The enhanced volume must lie on the {called}'s grid of {reference.GetSize()} voxels in {len(slices)} "
+            f"slices; it has {volume.GetSize()}, or another position, spacing or direction",
             code="DERIVED_GRID",
         )
 

@@ -1,8 +1,8 @@
 """How a viewer shows a derived series at first: its VOI windows (PS3.3 C.11.2).
 
-A reader compares T1c-pro with the T1c beside it, so brain must be as grey in one as in the other. Amplified
-enhancement, however, lies beyond the T1c's window and would be one white blot in it. The window given first therefore
-starts where the T1c's does and ends higher, as far as the amplified tissue needs it; the T1c's own comes second.
+A reader compares the result with the series that it lies on, so brain must be as grey in one as in the other. What was
+amplified, however, lies beyond that series' window and would be one white blot in it. The window given first therefore
+starts where the source's does and ends higher, as far as the amplified tissue needs it; the source's own comes second.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from enhancement.dicom.reading.series import SourceSlice
 from enhancement.dicom.writing.source_header import decimal, numbers, value
 
 WIDEST = 1.5
-"""At most this many times the T1c's window: wider, and brain would drown in black for the sake of a few voxels."""
+"""At most this many times the source's window: wider, and brain would drown in black for the sake of a few voxels."""
 
 AMPLIFIED = 1.15
-"""Brighter than the T1c by this factor counts as amplified; noise is not."""
+"""Brighter than the source by this factor counts as amplified; noise is not."""
 
 FEWEST_AMPLIFIED = 30
 TISSUE_PERCENTILE, AMPLIFIED_PERCENTILE = 99.7, 95.0
@@ -58,20 +58,24 @@ def source_window(slices: Sequence[SourceSlice]) -> Window | None:
     return Window(float(np.median([w.low for w in found])), float(np.median([w.high for w in found])))
 
 
-def enhanced_windows(enhanced: Levels, source: Levels, shown: Window | None) -> tuple[Window, ...]:
+def enhanced_windows(
+    enhanced: Levels, source: Levels, shown: Window | None, explanations: tuple[str, str]
+) -> tuple[Window, ...]:
     """Windows of an enhanced volume, the one to begin with first.
 
     Parameters
     ----------
     enhanced, source : (z, y, x), stored values
-        T1c-pro and T1c on one scale.
+        The result and the series that it lies on, on one scale.
     shown : Window, optional
-        Of the T1c, on the same scale; one that hides the tissue is not used.
+        Of the source, on the same scale; one that hides the tissue is not used.
+    explanations : (str, str)
+        What the first window is for where there are two, and what the second.
 
     Returns
     -------
     tuple of Window
-        One, or two where the enhanced volume needs more room than the T1c.
+        One, or two where the enhanced volume needs more room than the source.
     """
     tissue = _tissue(source if source.max() > 0 else enhanced)
     middle, bright = (float(level) for level in np.percentile(tissue, [50.0, TISSUE_PERCENTILE]))
@@ -83,10 +87,10 @@ def enhanced_windows(enhanced: Levels, source: Levels, shown: Window | None) -> 
     if amplified.size >= FEWEST_AMPLIFIED:
         wanted = float(np.percentile(amplified, AMPLIFIED_PERCENTILE))
         high = min(max(high, wanted), base.low + WIDEST * base.width)
-    first = Window(base.low, float(round(high)), "Amplified contrast")
+    first = Window(base.low, float(round(high)), explanations[0])
     if first.high <= base.high:
         return (Window(base.low, base.high),)
-    return first, Window(base.low, base.high, "As the T1c")
+    return first, Window(base.low, base.high, explanations[1])
 
 
 def write_windows(ds: Dataset, windows: Sequence[Window]) -> None:

@@ -13,9 +13,10 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from enhancement import __version__
 from enhancement.dicom.identity import digest_uid
+from enhancement.dicom.own_series import SOFTWARE, model_device_uid
 from enhancement.dicom.reading.series import SourceSlice
+from enhancement.dicom.writing.words import Words
 
-SOFTWARE = "orthanc-contrast-enhancement"
 CODING_SCHEME = "99OCE"
 
 
@@ -33,7 +34,9 @@ class Provenance:
     Parameters
     ----------
     recipe : str
-        Such as "t1c-pro"; in upper case it becomes value 4 of Image Type.
+        Such as "t1c-pro".
+    reference : str
+        Role of the series that the result lies on.
     model_digest : str
         SHA-256 over the canonical manifest, in hexadecimal; names the model for recall.
     settings : mapping
@@ -51,11 +54,11 @@ class Provenance:
     """
 
     recipe: str
+    reference: str
     model_name: str
     model_version: str
     model_digest: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    series_description: str = "T1c-pro AI-enhanced, not acquired"
     adc_series_description: str = "ADC computed from DWI"
     content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = "RESEARCH"
     created: datetime = field(default_factory=lambda: datetime.now(UTC).astimezone())
@@ -75,14 +78,10 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
     return ds
 
 
-def enhanced_derivation_codes() -> DicomSequence:
+def enhanced_derivation_codes(words: Words) -> DicomSequence:
     """Neural synthesis has no standard code in CID 7203; the way back from the network's grid has one."""
-    return DicomSequence(
-        [
-            code("CONTRAST_SYNTH", CODING_SCHEME, "Contrast amplification by a neural network"),
-            code("113085", "DCM", "Spatial resampling"),
-        ]
-    )
+    value, meaning = words.derivation_code
+    return DicomSequence([code(value, CODING_SCHEME, meaning), code("113085", "DCM", "Spatial resampling")])
 
 
 def adc_derivation_codes() -> DicomSequence:
@@ -138,11 +137,6 @@ def processing_equipment(provenance: Provenance) -> Dataset:
     ds.DeviceUID = digest_uid("device", SOFTWARE, provenance.software_version)
     ds.ContributionDescription = "ADC computed from diffusion-weighted images, no neural network"
     return ds
-
-
-def model_device_uid(model_digest: str) -> str:
-    """The Device UID under which every series of one model can be found."""
-    return digest_uid("device", SOFTWARE, model_digest)
 
 
 def limited(text: str, length: int) -> str:

@@ -1,7 +1,7 @@
 """Volumes of real numbers as the 16-bit integers that a classic MR Image holds, without a rescale.
 
 The MR Image IOD has no Rescale Slope (PS3.3 C.8.3.1.1), so the scale must be one that needs none: the enhanced series
-holds the same numbers as the T1c does after its own rescale, and the ADC map holds 1e-6 mm^2/s.
+holds the same numbers as its reference does after its own rescale, and the ADC map holds 1e-6 mm^2/s.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from enhancement.dicom.writing.display import Window, enhanced_windows
 from enhancement.errors import StageError
 
@@ -50,21 +51,23 @@ class StoredPixels:
 
 
 def store_intensities(
-    volume_zyx: NDArray[np.float32], reference_zyx: NDArray[np.float32], shown: Window | None = None
+    volume_zyx: Volume, reference_zyx: Volume, shown: Window | None, explanations: tuple[str, str]
 ) -> StoredPixels:
-    """T1c-like intensities: the T1c's own numbers wherever 16 bits can hold them.
+    """Intensities like those of the reference series: its own numbers wherever 16 bits can hold them.
 
     A power of ten is taken instead where the numbers are too large for 16 bits, or so small (floating-point or
     normalised sources) that rounding them would show.
 
     Parameters
     ----------
-    volume_zyx : (z, y, x), units of the T1c after rescale
+    volume_zyx : (z, y, x), units of the reference after rescale
         Negative values become 0.
     reference_zyx : (z, y, x), same units
-        The T1c, so that both series of a study keep one scale whatever the network did.
+        The reference, so that both series of a study keep one scale whatever the network did.
     shown : Window, optional
-        In which the T1c is shown, same units.
+        In which the reference is shown, same units.
+    explanations : (str, str)
+        What the enhanced window is for, and the reference's own.
 
     Raises
     ------
@@ -79,12 +82,12 @@ def store_intensities(
     scaled = np.rint(volume_zyx * np.float32(scale))
     stored = np.clip(scaled, 0, LARGEST).astype(np.uint16)
     scaled_window = None if shown is None else Window(shown.low * scale, shown.high * scale)
-    windows = enhanced_windows(stored, reference_zyx * np.float32(scale), scaled_window)
+    windows = enhanced_windows(stored, reference_zyx * np.float32(scale), scaled_window, explanations)
     low, high = int((scaled < 0).sum()), int((scaled > LARGEST).sum())
     return StoredPixels(stored, scale, windows, low, high)
 
 
-def store_adc(adc_mm2_s_zyx: NDArray[np.float32]) -> StoredPixels:
+def store_adc(adc_mm2_s_zyx: Volume) -> StoredPixels:
     """Integers of 1e-6 mm^2/s, clipped to [0, 10000].
 
     Raises
@@ -109,7 +112,7 @@ def _exponent(peak: float) -> int:
     return exponent
 
 
-def _require_finite(volume_zyx: NDArray[np.float32]) -> None:
+def _require_finite(volume_zyx: Volume) -> None:
     bad = int(volume_zyx.size - np.isfinite(volume_zyx).sum())
     if bad:
         raise StageError(f"Every voxel must be a finite number; {bad} are not", code="DERIVED_PIXELS")

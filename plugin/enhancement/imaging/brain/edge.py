@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from enhancement.imaging.registration.register import bounding_window
 
 REACH_MM = 5.0
-_AIR = 0.1  # of the brain beside it on the T1c; air and cortical bone are darker, CSF is not
+_AIR = 0.1  # of the brain beside it on the series that the mask is of; air and cortical bone are darker, CSF is not
 _FAT = 1.4  # of the brain beside it on the T1; marrow and scalp are bright before contrast too, dura and lesions not
 _BESIDE_MM = 8.0  # near enough to share the receive field, which is brightest at the surface
 
@@ -22,7 +22,7 @@ _BESIDE_MM = 8.0  # near enough to share the receive field, which is brightest a
 def widen(
     brain: sitk.Image,
     template_brain: sitk.Image,
-    t1c: sitk.Image,
+    head: sitk.Image,
     t1: sitk.Image | None = None,
     *,
     reach_mm: float = REACH_MM,
@@ -39,7 +39,7 @@ def widen(
         The extractor's mask, or what is possibly brain (`FoundBrain`).
     template_brain : sitk.Image
         The template's mask, carried to the same grid.
-    t1c : sitk.Image
+    head : sitk.Image
         The head that the mask is of.
     t1 : sitk.Image, optional
         The series before contrast on the same grid; 0 where it has no data. Without it fat cannot be told from dura.
@@ -51,7 +51,7 @@ def widen(
         `brain` and more, within the template's mask and `reach_mm`, in one piece with it.
     """
     size, first = bounding_window(brain, reach_mm + 1.0)
-    inside, template, seen = (sitk.RegionOfInterest(image, size, first) for image in (brain, template_brain, t1c))
+    inside, template, seen = (sitk.RegionOfInterest(image, size, first) for image in (brain, template_brain, head))
     distance = sitk.SignedMaurerDistanceMap(inside > 0, insideIsPositive=False, squaredDistance=False,
                                             useImageSpacing=True)  # fmt: skip
     mask = _array(inside) > 0

@@ -6,8 +6,9 @@ Everything is measured on the network's grid of 1 mm.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft, ndimage
+
+from enhancement.arrays import Mask, Volume
 
 _STEP = 2
 _SHORTEST_MM, _LONGEST_MM = 14, 80  # of a ghost's shift; nearer than this the folds of the cortex look alike
@@ -15,11 +16,8 @@ _BROAD_MM = 4.0
 _PLATEAU = 0.005  # how near to the largest value a voxel counts as clipped, relative
 _NEAR = 2
 
-Array = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
-
-def noise_level(array_zyx: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:
+def noise_level(array_zyx: Volume, brain: Mask) -> float:
     """Noise in brain means, from differences that cancel anatomy (Immerkaer's Laplacian difference, robust).
 
     Source: Immerkaer 1996, Comput Vis Image Underst 64(2):300.
@@ -35,7 +33,7 @@ def noise_level(array_zyx: NDArray[np.float32], brain: NDArray[np.bool_]) -> flo
     return sigma / max(float(array_zyx[brain].mean()), 1e-12)
 
 
-def ghosting(array_zyx: Array, brain: Mask) -> float:
+def ghosting(array_zyx: Volume, brain: Mask) -> float:
     """Strength of the strongest ghost in the brain: how much of the picture comes again some way off.
 
     The fine structure inside the brain is compared with that of the whole picture at every shift of 14 to 80 mm. A
@@ -61,7 +59,7 @@ def ghosting(array_zyx: Array, brain: Mask) -> float:
     return max(0.0, float(narrow[(distance >= _SHORTEST_MM) & (distance <= _LONGEST_MM)].max()))
 
 
-def _fine_structure(array_zyx: Array, brain: Mask) -> tuple[Mask, Array]:
+def _fine_structure(array_zyx: Volume, brain: Mask) -> tuple[Mask, Volume]:
     """The brain and what is finer than some 5 mm, every second voxel, in robust SDs and cut at 4 of them."""
     small = ndimage.gaussian_filter(array_zyx, 0.8)[::_STEP, ::_STEP, ::_STEP]
     inside = brain[::_STEP, ::_STEP, ::_STEP]
@@ -73,7 +71,7 @@ def _fine_structure(array_zyx: Array, brain: Mask) -> tuple[Mask, Array]:
     return inside, np.asarray(np.clip(fine / max(sd, 1e-12), -4, 4), dtype=np.float32)
 
 
-def clipped_share(array_zyx: Array, brain: Mask) -> float:
+def clipped_share(array_zyx: Volume, brain: Mask) -> float:
     """Share of the brain and its rim that has the largest value there is: bright tissue that was cut off.
 
     Of a series that was not clipped only a few voxels come within half a percent of the 99.99th percentile.

@@ -7,15 +7,15 @@ catch and miss on simulated failures is measured by scripts/gate_study.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
 from enhancement.errors import GateRefused
 from enhancement.imaging.atlas import crop_to_network_grid, load_atlas
 from enhancement.imaging.brain.extraction import volume_ml
@@ -25,6 +25,7 @@ from enhancement.settings import GateSettings, Limit
 
 _FIELD_VOXELS = 6.0  # of 2 mm
 _SURE = 0.8  # of a tissue, by the atlas
+_TISSUES = (("white", "grey"), ("grey", "white"))
 Verdict = Literal["passed", "warned", "refused"]
 
 
@@ -88,31 +89,32 @@ def enforce(checks: Sequence[Check]) -> tuple[str, ...]:
     return tuple(check.message for check in checks if check.verdict == "warned")
 
 
-def check_input(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
-    """Every check that needs no prediction.
+#: One measurement or several of a study on the network's grid, before there is a prediction.
+InputCheck = Callable[[NetworkInput, GateSettings], list[Check]]
+
+
+def check_input(prepared: NetworkInput, limits: GateSettings, checks: Sequence[InputCheck]) -> list[Check]:
+    """Every check of a recipe that needs no prediction.
 
     Parameters
     ----------
     prepared : NetworkInput
         The study on the network's grid.
     limits : GateSettings
+    checks : sequence of InputCheck
+        Those of the recipe, in the order in which a refusal names them.
     """
-    checks = _anatomy(prepared, limits)
-    for role in prepared.volumes:
-        checks += _series(prepared, role, limits)
-    checks += _scale(prepared, limits)
-    if "T1" in prepared.volumes:
-        checks += _contrast(prepared, limits)
-    return checks
+    return [check for find in checks for check in find(prepared, limits)]
 
 
-def check_spread(spread_zyx: NDArray[np.float32], brain: NDArray[np.bool_], limits: GateSettings) -> Check:
-    """How far the predictions of the ensemble lie apart, on average over the brain, in brain SDs of the T1c."""
+def check_spread(spread_zyx: Volume, brain: Mask, limits: GateSettings) -> Check:
+    """How far the predictions of the ensemble lie apart, on average over the brain, in brain SDs of the reference."""
     value = float(spread_zyx[brain].mean())
     return Check("SPREAD", value, limits.spread, True, "the networks of the ensemble disagree (brain SDs)")
 
 
-def _anatomy(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
+def anatomy(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
+    """Whether what was found is a brain, and lies where the atlas has one."""
     volume = volume_ml(prepared.brain)
     template = sitk.GetArrayFromImage(crop_to_network_grid(load_atlas().brain)) > 0
     brain = prepared.brain_zyx
@@ -128,19 +130,29 @@ def _anatomy(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
     ]
 
 
-def _series(prepared: NetworkInput, role: str, limits: GateSettings) -> list[Check]:
-    brain = prepared.brain_zyx
-    needed = role in ("T1", "T1C")
+def every_series(prepared: NetworkInput, limits: GateSettings, *, needed: Collection[str]) -> list[Check]:
+    """Whether each series covers the brain, lies on the reference, and is free of artefacts.
+
+    Parameters
+    ----------
+    needed : collection of role
+        Those that the stricter limit of coverage holds for.
+    """
+    return [check for role in prepared.volumes for check in _series(prepared, role, limits, needed)]
+
+
+def _series(prepared: NetworkInput, role: str, limits: GateSettings, needed: Collection[str]) -> list[Check]:
+    brain, reference = prepared.brain_zyx, prepared.reference
     covered = float((prepared.covered[role] & brain).sum()) / max(float(brain.sum()), 1.0)
-    limit = limits.coverage if needed else limits.coverage_optional
+    limit = limits.coverage if role in needed else limits.coverage_optional
     checks = [Check(f"COVERAGE_{role}", covered, limit, False, f"{role} does not cover the brain (share)")]
-    if role in prepared.registrations:  # every series but the T1c itself
+    if role in prepared.registrations:  # every series but the reference itself
         found = prepared.registrations[role]
         ratio = found.information / max(found.chance, 1e-6)
-        sentence = f"{role} and T1C agree hardly better than by chance (ratio)"
+        sentence = f"{role} and {reference} agree hardly better than by chance (ratio)"
         checks.append(Check(f"AGREEMENT_{role}", ratio, limits.agreement, False, sentence))
         beside = found.neighbour / max(found.information, 1e-6)
-        sentence = f"{role} agrees with T1C better 4 mm or 4 degrees beside its place (ratio)"
+        sentence = f"{role} agrees with {reference} better 4 mm or 4 degrees beside its place (ratio)"
         checks.append(Check(f"PLACE_{role}", beside, limits.place, True, sentence))
     return checks if role == "ADC" else checks + _artefacts(prepared, role, limits)
 
@@ -158,64 +170,73 @@ def _artefacts(prepared: NetworkInput, role: str, limits: GateSettings) -> list[
     ]
 
 
-def _scale(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
+def scale(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
     """Of every input the share of the brain that the network's scale cuts off; the worst counts."""
     shares = [float(np.mean(channel[prepared.brain_zyx] >= 1.0)) for channel in prepared.inputs_czyx]
     sentence = "an input is brighter than the network's scale (share)"
     return [Check("SCALE", max(shares), limits.clipped, True, sentence)] if shares else []
 
 
-def _contrast(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
+def contrast_given(prepared: NetworkInput, limits: GateSettings, *, before: str, after: str) -> list[Check]:
+    """Whether two T1-weighted series are of one sequence, without and with contrast agent.
+
+    Parameters
+    ----------
+    before, after : role
+        Of the series without agent and of that with it; where one is missing, nothing is checked.
+    """
+    if before not in prepared.volumes or after not in prepared.volumes:
+        return []
     brain = prepared.brain_zyx
-    t1, t1c = (_standardised(prepared, role) for role in ("T1", "T1C"))
-    correlation = float(np.corrcoef(t1[brain], t1c[brain])[0, 1])
-    gain = brightening(t1, t1c, brain)
+    first, second = (_standardised(prepared, role) for role in (before, after))
+    correlation = float(np.corrcoef(first[brain], second[brain])[0, 1])
+    gain = brightening(first, second, brain)
+    same, nowhere = f"{before} and {after} are the same image", f"{after} is nowhere brighter than {before}"
     return [
-        Check("IDENTICAL", correlation, limits.identical, True, "T1 and T1C are the same image (correlation)"),
-        Check("NO_CONTRAST", gain, limits.enhancement, False, "T1C is nowhere brighter than T1 (brain SDs)"),
-        *_sequences(prepared, limits),
+        Check("IDENTICAL", correlation, limits.identical, True, f"{same} (correlation)"),
+        Check("NO_CONTRAST", gain, limits.enhancement, False, f"{nowhere} (brain SDs)"),
+        *_sequences(prepared, limits, before, after),
     ]
 
 
-def _sequences(prepared: NetworkInput, limits: GateSettings) -> list[Check]:
+def _sequences(prepared: NetworkInput, limits: GateSettings, before: str, after: str) -> list[Check]:
     """A spin echo beside an MPRAGE: white or grey matter looks as if it enhanced, and the network takes it so."""
-    t1, t1c = (sitk.GetArrayFromImage(prepared.volumes[role]) for role in ("T1", "T1C"))
+    first, second = (sitk.GetArrayFromImage(prepared.volumes[role]) for role in (before, after))
     white, grey = (
         (sitk.GetArrayFromImage(crop_to_network_grid(tissue)) > _SURE) & prepared.brain_zyx
         for tissue in (load_atlas().wm, load_atlas().gm)
     )
-    change = contrast_change(t1, t1c, white, grey)
-    sentence = "T1 and T1C are of unlike sequences: {} brightened, as by another weighting (factor)"
+    change = contrast_change(first, second, white, grey)
+    unlike = f"{before} and {after} are of unlike sequences"
+    sentences = [f"{unlike}: {a} over {b} matter brightened, as by another weighting (factor)" for a, b in _TISSUES]
     return [
-        Check("WHITE_MATTER", change, limits.white_matter, True, sentence.format("white over grey matter")),
-        Check("GREY_MATTER", 1 / change, limits.grey_matter, True, sentence.format("grey over white matter")),
+        Check("WHITE_MATTER", change, limits.white_matter, True, sentences[0]),
+        Check("GREY_MATTER", 1 / change, limits.grey_matter, True, sentences[1]),
     ]
 
 
-def _standardised(prepared: NetworkInput, role: str) -> NDArray[np.float32]:
+def _standardised(prepared: NetworkInput, role: str) -> Volume:
     statistics = prepared.statistics[role]
     array = sitk.GetArrayFromImage(prepared.volumes[role])
     return np.asarray((array - statistics.mean) / statistics.sd, dtype=np.float32)
 
 
-def contrast_change(
-    t1: NDArray[np.float32], t1c: NDArray[np.float32], white: NDArray[np.bool_], grey: NDArray[np.bool_]
-) -> float:
-    """Ratio of white to grey matter (medians) in T1c over that in T1, more than 0; NaN where one is missing."""
+def contrast_change(before: Volume, after: Volume, white: Mask, grey: Mask) -> float:
+    """Ratio of white to grey matter (medians) after contrast over that before, above 0; NaN where one is missing."""
     if not white.any() or not grey.any():
         return float("nan")
-    ratios = [float(np.median(v[white])) / max(float(np.median(v[grey])), 1e-6) for v in (t1, t1c)]
+    ratios = [float(np.median(v[white])) / max(float(np.median(v[grey])), 1e-6) for v in (before, after)]
     return ratios[1] / ratios[0] if min(ratios) > 0 else float("nan")
 
 
-def brightening(t1: NDArray[np.float32], t1c: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:
-    """How much farther the brightest 0.3 % of T1c - T1 stand out than the darkest 0.3 %, in brain SDs.
+def brightening(before: Volume, after: Volume, brain: Mask) -> float:
+    """How much farther the brightest 0.3 % of what contrast changed stand out than the darkest 0.3 %, in brain SDs.
 
     Vessels, dura and choroid plexus take up contrast in everyone; misalignment and noise make as many dark
     differences as bright ones, and swapped series more. What varies over centimetres is a receive field, not contrast.
     """
     near = ndimage.binary_dilation(brain[::2, ::2, ::2], iterations=2)
-    difference = ndimage.gaussian_filter(t1c - t1, 1.0)[::2, ::2, ::2] * near
+    difference = ndimage.gaussian_filter(after - before, 1.0)[::2, ::2, ::2] * near
     share = np.maximum(ndimage.gaussian_filter(near.astype(np.float32), _FIELD_VOXELS), 1e-3)
     local = (difference - ndimage.gaussian_filter(difference, _FIELD_VOXELS) / share)[near]
     low, high = np.percentile(local, (0.3, 99.7))

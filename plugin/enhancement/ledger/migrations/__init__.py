@@ -1,4 +1,4 @@
-"""Bring a ledger to the newest schema: Alembic's revisions, run from here, without its command line or env.py."""
+"""Migrations: bring a ledger to the newest schema by Alembic's revisions, without Alembic's command line."""
 
 from __future__ import annotations
 

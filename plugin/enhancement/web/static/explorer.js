@@ -91,7 +91,7 @@
     }
     return {
       state: 'UNAVAILABLE', fraction: 0,
-      reason: body.message || 'the plugin does not answer (HTTP ' + xhr.status + ')',
+      reason: body.reason || 'the plugin does not answer (HTTP ' + xhr.status + ')',
       advice: body.advice || ''
     };
   }
@@ -134,12 +134,12 @@
   }
 
   function showService(service) {
-    var reasons = $.map(service.reasons || [], function (reason) {
-      return reason.message.replace(/\.?$/, '.') + (reason.advice ? ' ' + reason.advice : '');
+    var problems = $.map(service.problems || [], function (problem) {
+      return problem.reason.replace(/\.?$/, '.') + (problem.advice ? ' ' + problem.advice : '');
     });
     var text = '';
-    if (service.state === 'red' && shown.state !== 'UNAVAILABLE') {
-      text = 'Enhancement does not work at present: ' + reasons.join(' ');
+    if (service.light === 'red' && shown.state !== 'UNAVAILABLE') {
+      text = 'Enhancement does not work at present: ' + problems.join(' ');
     } else if (service.paused) {
       text = 'Enhancement is paused; nothing is started until it is resumed.';
     }

@@ -337,7 +337,7 @@ class TestRules:
         section = {"Matching": {"ExtraRules": {"Exclude": [{"Name": "x", "All": [condition]}]}}}
         with pytest.raises(SettingsError, match=message) as caught:
             parse_settings(section)
-        assert "Matching.ExtraRules.Exclude[0]" in caught.value.message
+        assert "Matching.ExtraRules.Exclude[0]" in caught.value.reason
 
 
 def test_a_thousand_instances_take_about_a_second() -> None:

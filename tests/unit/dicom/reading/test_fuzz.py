@@ -105,7 +105,7 @@ def _attempt(instances: Sequence[Dataset]) -> None:
         else:
             continue
         assert refusal.code.isupper()
-        assert refusal.message
+        assert refusal.reason
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < GIBIBYTE_IN_KIB + 2 * pixels // 1024
 

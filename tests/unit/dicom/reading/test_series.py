@@ -48,7 +48,7 @@ def array(series: list[Dataset]) -> np.ndarray[Any, Any]:
 def refused(series: list[Dataset]) -> str:
     with pytest.raises(InputError) as caught:
         read_series(series)
-    assert str(series[0].SeriesInstanceUID) in caught.value.message
+    assert str(series[0].SeriesInstanceUID) in caught.value.reason
     return caught.value.code
 
 

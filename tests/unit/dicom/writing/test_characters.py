@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from enhancement.dicom.reading.series import read_series
 from enhancement.dicom.writing.derived import encode, enhanced_series
 from unit import phantom
-from unit.derived_support import provenance, unexpected_findings, write_files
+from unit.derived_support import WORDS, provenance, unexpected_findings, write_files
 
 NAMES = {
     "German": ("ISO_IR 100", "Müller^Jörg"),
@@ -50,7 +50,7 @@ def _source(paths: list[Path], character_set: str | list[str], name: str, *, dec
 def test_a_name_is_not_mangled(t1c: list[Path], tmp_path: Path, script: str) -> None:
     character_set, name = NAMES[script]
     source = read_series(_source(t1c, character_set, name))
-    datasets = enhanced_series(source.image, source, {}, provenance())
+    datasets = enhanced_series(source.image, source, {}, provenance(), WORDS)
     again = dcmread(BytesIO(encode(datasets[0])))
     assert str(again.PatientName) == name
     assert again.SpecificCharacterSet == source.slices[0].header.SpecificCharacterSet
@@ -62,5 +62,5 @@ def test_a_name_is_not_mangled(t1c: list[Path], tmp_path: Path, script: str) -> 
 def test_bytes_beyond_the_declared_set_are_kept(t1c: list[Path]) -> None:
     """Old archives hold Latin letters under a header that promises ASCII; whoever could read them still can."""
     source = read_series(_source(t1c, "ISO_IR 100", "Müller^Jörg", declared="ISO_IR 6"))
-    encoded = encode(enhanced_series(source.image, source, {}, provenance())[0])
+    encoded = encode(enhanced_series(source.image, source, {}, provenance(), WORDS)[0])
     assert "Müller^Jörg".encode("latin-1") in encoded

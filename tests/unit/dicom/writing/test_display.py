@@ -16,7 +16,7 @@ from enhancement.dicom.reading.series import SeriesVolume, read_series
 from enhancement.dicom.writing.derived import enhanced_series
 from enhancement.dicom.writing.display import WIDEST, Window, enhanced_windows, source_window
 from unit import phantom
-from unit.derived_support import derive, derive_adc, provenance
+from unit.derived_support import WORDS, derive, derive_adc, provenance
 
 COARSE = {"spacing_mm": (6.0, 6.0, 8.0), "dwi_spacing_mm": (8.0, 8.0, 10.0)}
 
@@ -60,7 +60,7 @@ def test_what_is_not_amplified_is_shown_as_the_t1c(study: phantom.PhantomStudy) 
 
 def test_amplified_contrast_gets_room_and_the_t1c_s_window_comes_second(study: phantom.PhantomStudy) -> None:
     source = _shown(study, WindowCenter="1950", WindowWidth="4000")
-    ds = enhanced_series(_brighter(source.image, 4.0), source, {}, provenance())[0]
+    ds = enhanced_series(_brighter(source.image, 4.0), source, {}, provenance(), WORDS)[0]
     assert _limits(ds, 1) == (-50.0, 3950.0)
     assert _limits(ds, 0) == (-50.0, -50.0 + 4000 * WIDEST)
     assert list(ds.WindowCenterWidthExplanation) == ["Amplified contrast", "As the T1c"]
@@ -81,7 +81,7 @@ def test_a_window_that_would_hide_the_brain_is_not_taken_over(
     study: phantom.PhantomStudy, elements: dict[str, str]
 ) -> None:
     source = _shown(study, **elements)
-    low, high = _limits(enhanced_series(source.image, source, {}, provenance())[0])
+    low, high = _limits(enhanced_series(source.image, source, {}, provenance(), WORDS)[0])
     array = sitk.GetArrayFromImage(source.image)
     assert low == 0
     assert 0.9 * np.percentile(array, 98) < high < 1.2 * array.max()
@@ -123,7 +123,7 @@ def test_a_few_bright_voxels_do_not_darken_the_brain() -> None:
     source = np.full((4, 40, 40), 500, dtype=np.uint16)
     enhanced = source.copy()
     enhanced[2, 3, :10] = 60000
-    assert enhanced_windows(enhanced, source, Window(0.0, 1000.0)) == (Window(0.0, 1000.0),)
+    assert enhanced_windows(enhanced, source, Window(0.0, 1000.0), ("more", "less")) == (Window(0.0, 1000.0),)
 
 
 def test_the_adc_s_window_is_that_of_its_unit(study: phantom.PhantomStudy) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,12 +24,15 @@ from enhancement.imaging.brain.extraction import FoundBrain
 from enhancement.imaging.native_grid import seam_weight
 from enhancement.network.ensemble import Prediction
 from enhancement.network.manifest import InputChannel, OutputScale
-from enhancement.pipeline.enhance import StudyInput, enhance, read_study
+from enhancement.pipeline.enhance import enhance
+from enhancement.pipeline.networks import Networks
+from enhancement.pipeline.read import StudyInput, read_study
+from enhancement.recipes.amplification import T1C_PRO
 from enhancement.service.health import Health
 from enhancement.service.models import Models
 from enhancement.settings import Settings, parse_settings
 from simulation.study import Simulated
-from unit.derived_support import provenance
+from unit.derived_support import WORDS, provenance
 from unit.simulated import small_study
 
 pytestmark = pytest.mark.slow
@@ -76,8 +79,8 @@ def _lesion_shift_mm(study: Simulated, t1c: sitk.Image, t1c_pro: sitk.Image) -> 
     The fit is by correlation over the lesion and its surroundings. The lesion's mask would not do for the truth: a
     lesion takes up agent unevenly, and vessels and dura beside it do too; on noise-free images of this patient it fits
     the added signal best 0.9 mm beside its place, the concentration 0.1 mm. Nor would what lies at the brain's edge,
-    where the way back fades the enhancement out (`imaging.native.SEAM_MM`): this lesion touches it, so a part of it is
-    not amplified, which is a limit of the method and no displacement.
+    where the way back fades the enhancement out (`imaging.native_grid.SEAM_MM`): this lesion touches it, so a part of
+    it is not amplified, which is a limit of the method and no displacement.
     """
     truth = sitk.ReadImage(str(study.truth / "enhancing_lesion.nii.gz"))
     concentration = sitk.GetArrayFromImage(sitk.ReadImage(str(study.truth / "concentration.nii.gz"))).astype(np.float64)
@@ -98,20 +101,20 @@ def _lesion_shift_mm(study: Simulated, t1c: sitk.Image, t1c_pro: sitk.Image) -> 
     return float(np.linalg.norm(best.x))
 
 
-def _run(folder: Path, study: Simulated, ensemble: Any, brain: Any, settings: Settings) -> tuple[StudyInput, Any]:
-    read = read_study(FolderArchive(folder), "", settings)
-    return read, enhance(read.images, ensemble, brain, settings)
+def _run(folder: Path, networks: Networks, settings: Settings) -> tuple[StudyInput, Any]:
+    read = read_study(FolderArchive(folder), "", T1C_PRO, settings)
+    return read, enhance(read.images, T1C_PRO, networks, settings)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_enhancement_lies_on_the_lesion(tmp_path: Path, name: str) -> None:
     study = small_study(tmp_path, **VARIANTS[name])
     settings = parse_settings({"Preprocessing": {"BiasField": False}})
-    read, result = _run(tmp_path, study, Amplifier(), TrueBrain(study), settings)
+    read, result = _run(tmp_path, Networks(cast(Any, Amplifier()), TrueBrain(study)), settings)
     assert result.prepared.inputs_czyx.shape[1:] == network_grid().GetSize()[::-1]
-    assert _lesion_shift_mm(study, read.t1c.image, result.t1c_pro) < 1.0
-    datasets = enhanced_series(result.t1c_pro, read.t1c, read.others, provenance())
-    for ds, part in zip(datasets, read.t1c.slices, strict=True):
+    assert _lesion_shift_mm(study, read.reference.image, result.image) < 1.0
+    datasets = enhanced_series(result.image, read.reference, read.others, provenance(), WORDS)
+    for ds, part in zip(datasets, read.reference.slices, strict=True):
         for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"):
             assert ds[keyword].value == part.header[keyword].value
     diffusion = read.others["DWI"]
@@ -123,7 +126,7 @@ def test_the_installed_networks_keep_the_lesion_in_place(tmp_path: Path) -> None
     if not (MODELS / "t1c-pro" / "manifest.json").is_file() or not (MODELS / "brain" / "manifest.json").is_file():
         pytest.skip("model_weights holds no t1c-pro or no brain yet")
     settings = parse_settings({"ModelWeights": str(MODELS), "Model": {"Folds": 1, "Mirrorings": 1}})
-    ensemble, brain = Models(settings, MODELS.parent, "cpu", Health()).load()
+    networks = Models(settings, MODELS.parent, "cpu", Health()).load(T1C_PRO)
     study = small_study(tmp_path, tilt_deg=(9.0, -4.0, 6.0))
-    read, result = _run(tmp_path, study, ensemble, brain, settings)
-    assert _lesion_shift_mm(study, read.t1c.image, result.t1c_pro) < 1.0
+    read, result = _run(tmp_path, networks, settings)
+    assert _lesion_shift_mm(study, read.reference.image, result.image) < 1.0

@@ -15,6 +15,8 @@ from enhancement.dicom.writing.source_header import decimal
 from enhancement.dicom.writing.stored_pixels import LARGEST, store_adc, store_intensities
 from enhancement.errors import StageError
 
+EXPLANATIONS = ("Amplified contrast", "As the T1c")
+
 
 def _volume(peak: float) -> np.ndarray:
     return np.linspace(0, peak, 4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
@@ -24,7 +26,7 @@ def _volume(peak: float) -> np.ndarray:
 @given(peak=st.floats(1e-8, 1e9))
 def test_any_range_fits_and_keeps_its_levels(peak: float) -> None:
     volume = _volume(peak)
-    stored = store_intensities(volume, volume / 2)
+    stored = store_intensities(volume, volume / 2, None, EXPLANATIONS)
     assert math.log10(stored.scale) == pytest.approx(round(math.log10(stored.scale)), abs=1e-9)
     assert 200 <= stored.array_zyx.max() <= LARGEST
     assert (stored.clipped_low, stored.clipped_high) == (0, 0)
@@ -33,15 +35,15 @@ def test_any_range_fits_and_keeps_its_levels(peak: float) -> None:
 
 @pytest.mark.parametrize("peak", [200, 1000, 4095, 65535])
 def test_usual_scanner_numbers_are_kept(peak: float) -> None:
-    assert store_intensities(_volume(peak), _volume(peak)).scale == 1
+    assert store_intensities(_volume(peak), _volume(peak), None, EXPLANATIONS).scale == 1
 
 
 def test_the_t1c_decides_the_scale_where_the_result_is_darker() -> None:
-    assert store_intensities(_volume(80), _volume(900)).scale == 1
+    assert store_intensities(_volume(80), _volume(900), None, EXPLANATIONS).scale == 1
 
 
 def test_negative_values_become_zero_and_are_counted() -> None:
-    stored = store_intensities(_volume(1000) - 100, _volume(1000))
+    stored = store_intensities(_volume(1000) - 100, _volume(1000), None, EXPLANATIONS)
     assert stored.array_zyx.min() == 0
     assert stored.clipped_low > 0
 
@@ -50,7 +52,7 @@ def test_negative_values_become_zero_and_are_counted() -> None:
 def test_what_is_not_finite_is_refused(fault: float) -> None:
     volume = _volume(1000)
     volume[1, 2, 3] = fault
-    for store in (lambda: store_intensities(volume, _volume(1000)), lambda: store_adc(volume)):
+    for store in (lambda: store_intensities(volume, _volume(1000), None, EXPLANATIONS), lambda: store_adc(volume)):
         with pytest.raises(StageError) as caught:
             store()
         assert caught.value.code == "DERIVED_PIXELS"

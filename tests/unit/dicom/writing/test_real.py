@@ -16,7 +16,7 @@ from enhancement.dicom.writing.derived import adc_series, enhanced_series
 from enhancement.dicom.writing.plane import slice_positions_mm
 from enhancement.dicom.writing.self_check import check_series
 from enhancement.imaging.adc.fit import fit_adc
-from unit.derived_support import entity_findings, provenance, unexpected_findings, write_files
+from unit.derived_support import WORDS, entity_findings, provenance, unexpected_findings, write_files
 
 pytestmark = pytest.mark.real_data
 
@@ -36,7 +36,7 @@ def _instances(folder: Path) -> list[Dataset]:
 
 def test_an_enhanced_multi_frame_t1_is_referenced_frame_by_frame(real_data: Path, tmp_path: Path) -> None:
     source = read_series(_instances(real_data / "vendors" / "siemens_xa30_enhanced" / "6_anat-T1w_acq-tfl"))
-    datasets = enhanced_series(source.image, source, {}, provenance())
+    datasets = enhanced_series(source.image, source, {}, provenance(), WORDS)
     groups = source.slices[0].header.PerFrameFunctionalGroupsSequence
     for ds, part in zip(datasets, source.slices, strict=True):
         item = ds.SourceImageSequence[0]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -26,9 +27,13 @@ from enhancement.dicom.writing.derived import encode, enhanced_series
 from enhancement.dicom.writing.provenance import model_device_uid
 from enhancement.dicom.writing.self_check import check_series
 from enhancement.errors import StageError
+from enhancement.pipeline.fingerprint import settings_that_matter
+from enhancement.recipes.amplification import T1C_PRO
+from enhancement.settings import Role, Settings
 from unit import phantom
 from unit.derived_support import (
     MODEL_DIGEST,
+    WORDS,
     derive,
     derive_adc,
     entity_findings,
@@ -130,7 +135,7 @@ def test_identity_is_a_function_of_inputs_model_and_settings(study: phantom.Phan
     for changes in ({"model_digest": "f" * 64}, {"settings": {"Folds": 2}}, {"recipe": "other"}):
         uids.add(derive(study, **changes)[0][0].SeriesInstanceUID)
     del others["FLAIR"]
-    uids.add(enhanced_series(source.image, source, others, provenance())[0].SeriesInstanceUID)
+    uids.add(enhanced_series(source.image, source, others, provenance(), WORDS)[0].SeriesInstanceUID)
     assert len(uids) == 5
 
 
@@ -286,10 +291,47 @@ def test_a_careless_source_gives_a_valid_series(study: phantom.PhantomStudy, tmp
             ds.add_new(0x00091001, "LO", "private")
             del ds.FrameOfReferenceUID, ds.EchoTrainLength
         source = read_series(instances)
-        datasets = enhanced_series(source.image, source, {}, provenance(series_description="T1c-pro künstlich ✓ " * 9))
+        words = replace(WORDS, series_description="T1c-pro künstlich ✓ " * 9)
+        datasets = enhanced_series(source.image, source, {}, provenance(), words)
     assert str(datasets[0].PatientName) == "Müller^Jörg"
     assert len(datasets[0].SeriesDescription) <= 64
     assert (datasets[0].PatientBirthDate, datasets[0].get("PatientAge")) == ("", None)
     assert dcmread(BytesIO(encode(datasets[0]))).PatientName == datasets[0].PatientName
     if shutil.which("dciodvfy"):
         assert unexpected_findings(write_files(datasets[:3], tmp_path)) == []
+
+
+def test_what_was_stored_before_there_were_recipes_keeps_its_identity(tmp_path: Path) -> None:
+    """UIDs, number and words of t1c-pro by default settings, as the code before commit dadc374 wrote them."""
+    roles = ("T1", "FLAIR", "DWI", "T1C")
+    study = phantom.write_study(
+        tmp_path, roles=roles, spacing_mm=(4.0, 4.0, 20.0), seed=1, study_salt="pinned", patient_id="PHANTOM1"
+    )
+    series = {Role(role): study.series_instance_uids[role] for role in roles}
+    datasets, *_ = derive(
+        study,
+        settings=settings_that_matter(Settings(), T1C_PRO, series),
+        missing_roles=("ADC",),
+        warnings=("one.",),
+        superseded_series_instance_uid="1.2.3",
+    )
+    ds = datasets[0]
+    assert ds.SeriesInstanceUID == "2.25.231076749600360172222029778014957406656"
+    assert ds.SOPInstanceUID == "2.25.21332612776255421467495348099934146781"
+    assert datasets[10].SOPInstanceUID == "2.25.278117014756574256093381696633634073090"
+    assert derive_adc(study)[0].SeriesInstanceUID == "2.25.299497398426091492043392191623087744926"
+    assert (ds.SeriesNumber, list(ds.ImageType)) == (590, ["DERIVED", "SECONDARY", "OTHER", "T1C_PRO"])
+    assert ds.SeriesDescription == "T1c-pro AI-enhanced, not acquired"
+    assert [item.CodeMeaning for item in ds.DerivationCodeSequence] == [
+        "Contrast amplification by a neural network",
+        "Spatial resampling",
+    ]
+    inputs = ", ".join(f"{role} {study.series_instance_uids[role]}" for role in ("T1C", "T1", "FLAIR", "DWI"))
+    assert ds.DerivationDescription == (
+        "Contrast of the post-contrast T1 amplified by a neural network (t1c-pro, model t1c-pro 1.0.0); not acquired. "
+        f"Stored values: T1c values, negative as 0. Whole series used: {inputs}."
+    )
+    assert ds.ImageComments == (
+        "Synthetic: contrast amplified by a neural network, not acquired. Read beside the T1c, never alone. "
+        "Made without ADC. Warning: one. Supersedes series 1.2.3."
+    )

@@ -11,6 +11,7 @@ from enhancement.imaging.atlas import crop_to_network_grid, load_atlas
 from enhancement.imaging.gate.artefacts import clipped_share, ghosting, noise_level
 from enhancement.imaging.gate.checks import check_input
 from enhancement.imaging.preparation import NetworkInput
+from enhancement.recipes.amplification import T1C_PRO
 from enhancement.settings import GateSettings
 
 
@@ -80,6 +81,7 @@ def test_the_gate_reads_its_settings(template: tuple[NDArray[np.float32], NDArra
     inputs = np.zeros((1, *brain.shape), np.float32)
     inputs[0][brain & (array > np.quantile(array[brain], 0.98))] = 1.0
     prepared = NetworkInput(
+        reference="T1C",
         inputs_czyx=inputs,
         brain_zyx=brain,
         volumes={"FLAIR": to_image(ghost), "T1C": to_image(clipped)},
@@ -91,7 +93,7 @@ def test_the_gate_reads_its_settings(template: tuple[NDArray[np.float32], NDArra
         brain=to_image(brain.astype(np.uint8)),
         missing=(),
     )
-    verdicts = {check.code: check.verdict for check in check_input(prepared, GateSettings())}
+    verdicts = {check.code: check.verdict for check in check_input(prepared, GateSettings(), T1C_PRO.checks)}
     assert verdicts["GHOSTS_FLAIR"] == "refused"
     assert verdicts["GHOSTS_T1C"] == "passed"
     assert verdicts["CLIPPED_FLAIR"] == "passed"

@@ -83,7 +83,7 @@ class TestFindVolumes:
         """Images by role, without those that are not there."""
         _touch(tmp_path, "t1.nii.gz", "t1c.nii.gz")
         found = read_case(tmp_path)
-        assert found.images.flair is None
+        assert "FLAIR" not in found.images
         assert found.segmentation is None
 
 
@@ -189,7 +189,7 @@ class TestRealReport:
         monkeypatch.setattr(real, "load_atlas", lambda: SimpleNamespace(wm=image))
         enhancement = SimpleNamespace(
             prepared=SimpleNamespace(to_series={"T1C": identity, "T1": identity}),
-            brain=image, missing_roles=(), stage_seconds={}, warnings=(), t1c_pro=image, spread=image, predictions=1,
+            brain=image, missing_roles=(), stage_seconds={}, warnings=(), image=image, spread=image, predictions=1,
         )  # fmt: skip
         source = RealCase("case", read_case(tmp_path).images, image if segmented else None)
         case, _ = real.as_case(source, enhancement)

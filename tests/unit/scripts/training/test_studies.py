@@ -35,14 +35,15 @@ def patient(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site") / "pat-7"
     folder.mkdir()
     images = template_images()
-    size = images.t1c.GetSize()
+    t1, t1c = images["T1"], images["T1C"]
+    size = t1c.GetSize()
     low = sitk.Resample(
-        images.t1c, [2 * size[0], 2 * size[1], size[2] // 2], sitk.Transform(), sitk.sitkLinear, images.t1c.GetOrigin(),
-        [1.25, 1.25, 5.0], images.t1c.GetDirection(),
+        t1c, [2 * size[0], 2 * size[1], size[2] // 2], sitk.Transform(), sitk.sitkLinear, t1c.GetOrigin(),
+        [1.25, 1.25, 5.0], t1c.GetDirection(),
     )  # fmt: skip
-    labels = sitk.Cast(images.t1c > 1500, sitk.sitkUInt8) * 4
+    labels = sitk.Cast(t1c > 1500, sitk.sitkUInt8) * 4
     for name, image in {
-        "x_t1w": images.t1[:, :, :62], "x_t1ce": images.t1c, "x_t2f": images.t1[:, :, 10:40], "x_t1ce_low": low * 0.5,
+        "x_t1w": t1[:, :, :62], "x_t1ce": t1c, "x_t2f": t1[:, :, 10:40], "x_t1ce_low": low * 0.5,
         "x_seg": labels,
     }.items():  # fmt: skip
         sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
@@ -315,8 +316,8 @@ class TestReadPatient:
         study = write_study(tmp_path / "study", spacing_mm=(6.0, 6.0, 6.0), dwi_spacing_mm=(8.0, 8.0, 8.0))
         write_study(tmp_path / "t1c_low", roles=("T1C",), spacing_mm=(7.0, 7.0, 7.0), study_salt="low")
         images, low, segmentation = read_patient(tmp_path)
-        assert images.t1c.GetSize() == study.grids["T1C"].size
-        assert images.adc is not None
+        assert images["T1C"].GetSize() == study.grids["T1C"].size
+        assert "ADC" in images
         assert low.GetSpacing() == pytest.approx((7, 7, 7))
         assert segmentation is None
 

@@ -104,6 +104,7 @@ def _create_study_tables() -> None:
         "enhancement_arrivals",
         sa.Column("archive", sa.String(64), primary_key=True),
         sa.Column("study_id", sa.String(256), primary_key=True),
+        sa.Column("recipe", sa.String(64), primary_key=True),
         sa.Column("priority", sa.Integer, nullable=False),
         sa.Column("origin", sa.String(32), nullable=False),
         sa.Column("requested_by", sa.String(128), nullable=False),
