@@ -11,12 +11,12 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from simulation.deformation import Deformation, DeformationDraw, draw_deformation
-from simulation.fields import Volume, smooth_noise
+from simulation.fields import Volume, evaluate, smooth_noise
 from simulation.frames import CROP_ORIGIN_XYZ as CROP_ORIGIN_XYZ
 from simulation.frames import OFFSET
 from simulation.frames import SHAPE as SHAPE
 from simulation.frames import mni_to_voxel as mni_to_voxel
-from simulation.head_labels import Labels
+from simulation.head_labels import CEREBELLAR_CORTEX, Labels, select
 from simulation.label_maps import HeadChoice, load_head
 
 # Mean template intensity of pure white matter, grey matter and CSF-like voxels, measured on the template.
@@ -212,9 +212,11 @@ def _from_head(draw: AnatomyDraw, choice: HeadChoice) -> Anatomy:
     maps = load_head(choice)
     rng = np.random.default_rng(draw.noise_seed)
     deformation = Deformation(draw.deformation, SHAPE)
-    wm, gm, distance, cavity, log_t1, ventricle, septa = deformation.sample(
-        [maps.wm, maps.gm, maps.distance, maps.cavity, maps.log_t1, maps.ventricle, maps.septa], [0, 0, 30, 30, 0, 0, 0]
+    wm, gm, distance, cavity, mixture, log_t1, ventricle, septa = deformation.sample(
+        [maps.wm, maps.gm, maps.distance, maps.cavity, maps.mixture, maps.log_t1, maps.ventricle, maps.septa],
+        [0, 0, 30, 30, 0, 0, 0, 0],
     )
+    labels = deformation.sample_labels(maps.labels, OFFSET)
     gentle = replace(
         draw,
         gamma=1 + _HEAD_GAMMA * (draw.gamma - 1),
@@ -222,6 +224,10 @@ def _from_head(draw: AnatomyDraw, choice: HeadChoice) -> Anatomy:
         atrophy=draw.atrophy - _MEAN_ATROPHY,
     )
     wm, gm, csf = _sharpen(gentle, rng, (wm, gm, np.clip(1 - wm - gm, 0, 1)), np.float32(0))
+    _fold_cerebellum(draw, rng, gm, csf, select(labels, CEREBELLAR_CORTEX))
+    mixture = mixture * np.float32(0.7 + 0.3 * draw.shading_gain)
+    to_white = gm * np.clip(mixture, 0, 1) - wm * np.clip(-mixture, 0, 1)
+    wm, gm = wm + to_white, gm - to_white
     # More or less fluid around the brain, by up to a millimetre.
     edge = cavity - np.float32(0.4 * (draw.rim_mm - 1.75)) - np.float32(0.3) * smooth_noise(rng, SHAPE, 20)
     inside = np.clip(0.5 - edge, 0, 1)
@@ -234,8 +240,20 @@ def _from_head(draw: AnatomyDraw, choice: HeadChoice) -> Anatomy:
     log_t1 = np.clip(texture + np.float32(draw.shading_gain) * log_t1, -0.5, 0.4)
     return Anatomy(
         wm * keep, gm * keep, csf * keep, dura + septa * inside, bone, distance, log_t1, ventricle, distance < 0,
-        deformation, deformation.sample_labels(maps.labels, OFFSET), edge,
+        deformation, labels, edge,
     )  # fmt: skip
+
+
+def _fold_cerebellum(
+    draw: AnatomyDraw, rng: np.random.Generator, gm: Volume, csf: Volume, cortex: NDArray[np.bool_]
+) -> None:
+    """Fluid between the folia, in place: labels of 1 mm have lost them. They run from side to side, 4 mm apart."""
+    coarse = tuple(max(1, round(n / spacing)) + 3 for n, spacing in zip(SHAPE, (3.0, 3.5, 14.0), strict=True))
+    noise = evaluate(rng.standard_normal(coarse, dtype=np.float32), SHAPE)
+    sheet = np.exp(-((noise / (np.float32(0.35) * noise.std())) ** 2))
+    moved = gm * sheet * cortex * np.float32(0.7 * draw.sulci)
+    gm -= moved
+    csf += moved
 
 
 def _carve_sulci(draw: AnatomyDraw, rng: np.random.Generator, gm: Volume, csf: Volume, distance: Volume) -> None:

@@ -26,8 +26,9 @@ def imperfect_mask(rng: np.random.Generator, anatomy: Anatomy) -> NDArray[np.boo
         return np.asarray(anatomy.distance < edge, bool)
     edge = np.float32(0.9) + np.float32(0.5) * edge + np.float32(rng.uniform(0.3, 1.2)) * smooth_noise(rng, SHAPE, 40)
     dura = np.float32(rng.normal(-0.5, 0.5))
-    sinus = ndimage.uniform_filter((anatomy.labels == VEIN).astype(np.float32), 5) * 4
+    sinus = ndimage.uniform_filter((anatomy.labels == VEIN).astype(np.float32), 9) * 8
     sinus = np.clip(sinus, 0, 1) * np.clip(np.float32(0.5) + smooth_noise(rng, SHAPE, 40), 0, 1)
     sinus *= np.float32(rng.uniform(0, _INTO_SINUS_MM))
     inside = (anatomy.distance < edge + sinus) & (anatomy.cavity < dura + np.minimum(sinus, 2))
-    return np.asarray(inside, bool)
+    parts, count = ndimage.label(inside)
+    return np.asarray(parts == 1 + int(np.bincount(parts.reshape(-1))[1:].argmax()) if count > 1 else inside, bool)

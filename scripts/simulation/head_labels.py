@@ -35,6 +35,7 @@ GREY = (3, 42, 8, 47, 17, 53, 18, 54, 30, 62, *DEEP_GREY)
 PLEXUS = (136, 163, 137, 164)
 VENTRICLES = (4, 43, 5, 44, 14, 15, 72, *PLEXUS)
 CEREBELLUM = (7, 8, 46, 47)
+CEREBELLAR_CORTEX = (8, 47)
 BRAIN_STEM = (16, 28, 60)
 LEFT_CEREBRUM = (2, 3, 10, 11, 12, 13, 17, 18, 25, 26, 30)
 RIGHT_CEREBRUM = (41, 42, 49, 50, 51, 52, 53, 54, 57, 58, 62)
@@ -42,12 +43,17 @@ PARENCHYMA = (*WHITE, *GREY)
 _PAIRS = {2: 41, 3: 42, 4: 43, 5: 44, 7: 46, 8: 47, 10: 49, 11: 50, 12: 51, 13: 52, 17: 53, 18: 54, 25: 57, 26: 58,
           28: 60, 30: 62, 136: 163, 137: 164}  # fmt: skip
 
-# Logarithm of T1 relative to grey matter (nuclei, cerebellar cortex) or to white matter (brain stem and the like),
-# from T1 at 3 T of Wansapura 1999 and Deoni 2005: thalamus 1.2 s, pallidum 1.0 s, putamen 1.25 s, cortex 1.4 s.
+# Nuclei are mixtures: the share of white matter in grey structures, and less than 0 that of grey matter in white ones.
+# T1 at 3 T comes out near Wansapura 1999 and Deoni 2005: thalamus 1.2 s, pallidum 1.0 s, putamen 1.25 s, cortex 1.4 s.
+# A T1 offset alone made the nuclei brighter than cortex on FLAIR, which they are not: iron and myelin shorten T2, too.
+MIXTURE = {
+    10: 0.42, 49: 0.42, 11: 0.10, 50: 0.10, 12: 0.24, 51: 0.24, 13: 0.72, 52: 0.72, 26: 0.10, 58: 0.10,
+    30: 0.24, 62: 0.24, 8: 0.08, 47: 0.08, 7: -0.06, 46: -0.06, 16: -0.16, 28: -0.32, 60: -0.32, 85: -0.2,
+}  # fmt: skip
+# What is left: logarithm of T1 relative to the mixture.
 LOG_T1 = {
-    10: -0.17, 49: -0.17, 11: -0.04, 50: -0.04, 12: -0.12, 51: -0.12, 13: -0.33, 52: -0.33, 26: -0.04, 58: -0.04,
-    17: 0.02, 53: 0.02, 18: 0.04, 54: 0.04, 8: -0.04, 47: -0.04, 7: 0.03, 46: 0.03, 16: 0.08, 28: 0.13, 60: 0.13,
-    85: 0.10,
+    10: -0.02, 49: -0.02, 12: -0.03, 51: -0.03, 13: -0.08, 52: -0.08, 17: 0.02, 53: 0.02, 18: 0.04, 54: 0.04,
+    16: 0.03, 28: 0.02, 60: 0.02,
 }  # fmt: skip
 _SIZE = 531
 

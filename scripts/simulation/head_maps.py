@@ -19,6 +19,7 @@ from simulation.head_labels import (
     GREY,
     LEFT_CEREBRUM,
     LOG_T1,
+    MIXTURE,
     PARENCHYMA,
     RIGHT_CEREBRUM,
     VEIN,
@@ -50,8 +51,10 @@ class HeadMaps:
         Signed distance from the edge of the brain mask (parenchyma, ventricles, sulci), positive outside.
     cavity : mm
         Signed distance from the inner surface of the dura, positive outside.
+    mixture
+        Share of white matter in the grey nuclei, and, less than 0, of grey matter in the brain stem and the like.
     log_t1
-        Logarithm of T1 relative to grey or white matter: nuclei, brain stem.
+        Logarithm of T1 relative to this mixture.
     ventricle
         Fraction of the ventricles, choroid plexus included.
     septa
@@ -64,6 +67,7 @@ class HeadMaps:
     gm: Volume
     distance: Volume
     cavity: Volume
+    mixture: Volume
     log_t1: Volume
     ventricle: Volume
     septa: Volume
@@ -95,8 +99,9 @@ def derive(native: Labels, to_voxel: NDArray[np.float64]) -> HeadMaps:
     wm, gm, ventricle = (_fraction(native, kind, to_voxel) for kind in (WHITE, GREY, VENTRICLES))
     cavity = _cavity(labels)
     return HeadMaps(
-        wm, gm, _brain_distance(labels, cavity), cavity, _log_t1(labels), ventricle, _septa(labels, wm + gm), head
-    )
+        wm, gm, _brain_distance(labels, cavity), cavity, _soft(labels, MIXTURE), _soft(labels, LOG_T1), ventricle,
+        _septa(labels, wm + gm), head,
+    )  # fmt: skip
 
 
 def _resample(
@@ -160,8 +165,8 @@ def _brain_distance(labels: Labels, cavity: Volume) -> Volume:
     return np.maximum(closed - np.float32(_COVER_MM), cavity)
 
 
-def _log_t1(labels: Labels) -> Volume:
-    return np.asarray(ndimage.gaussian_filter(table(LOG_T1)[labels], 0.8, truncate=3), np.float32)
+def _soft(labels: Labels, values: dict[int, float]) -> Volume:
+    return np.asarray(ndimage.gaussian_filter(table(values)[labels], 0.8, truncate=3), np.float32)
 
 
 def _septa(labels: Labels, parenchyma: Volume) -> Volume:
