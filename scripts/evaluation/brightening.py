@@ -50,7 +50,9 @@ def agent_map(t1: Volume, t1c: Volume, brain: Mask) -> Volume:
     return np.where(brain, d - np.median(d[brain]), 0).astype(np.float32)
 
 
-def brightening(t1: Volume, t1c: Volume, image: Volume, brain: Mask, lesion: Mask, *, voxel_ml: float = 1e-3) -> Brightening:
+def brightening(
+    t1: Volume, t1c: Volume, image: Volume, brain: Mask, lesion: Mask, *, voxel_ml: float = 1e-3
+) -> Brightening:
     """Measure an image on a grid of about 1 mm.
 
     Parameters

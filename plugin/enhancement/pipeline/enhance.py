@@ -114,7 +114,9 @@ def enhance(
     checks.append(check_spread(spread_zyx, prepared.brain_zyx, settings.gate))
     warnings = enforce(checks)
     inside = np.logical_and.reduce([prepared.brain_zyx, *(prepared.covered[role] for role in recipe.covering)])
-    predicted = Predicted(manifest, prepared.inputs_czyx, prediction.mean_zyx, prepared.statistics, inside)
+    predicted = Predicted(
+        manifest, prepared.inputs_czyx, prediction.mean_zyx, prepared.statistics, inside, prediction.answers_czyx
+    )
     shown, seen = recipe.finish(predicted, recipe.own)
     image, spread = _on_reference_grid(images[recipe.reference], prepared, shown, seen, spread_zyx, settings)
     watch.stop()

@@ -113,6 +113,9 @@ def _reporter(steps: int, first: int, *, every_seconds: float = 60.0) -> Callabl
         each = (now - started) / max(step - first, 1)
         values = ", ".join(f"{name} {value:.4f}" for name, value in terms.items())
         hours = each * (steps - step) / 3600
-        print(f"{time.strftime('%d %H:%M')} step {step}/{steps}, {each:.2f} s a step, {hours:.1f} h left: {values}", flush=True)
+        print(
+            f"{time.strftime('%d %H:%M')} step {step}/{steps}, {each:.2f} s a step, {hours:.1f} h left: {values}",
+            flush=True,
+        )
 
     return report

@@ -60,9 +60,7 @@ def answers_of(network: HalfResolutionNet, recipe: ChoosingRecipe, case: CurveCa
 
 def by_network(network: HalfResolutionNet, recipe: ChoosingRecipe) -> Method:
     """T1c-pro of a network."""
-    return lambda case: amplify(
-        case.volumes["T1C"], case.brain, answers_of(network, recipe, case), case.measured, DOSE
-    )
+    return lambda case: amplify(case.volumes["T1C"], case.brain, answers_of(network, recipe, case), case.measured, DOSE)
 
 
 def by_subtraction(case: CurveCase) -> Volume:

@@ -22,7 +22,7 @@ from enhancement.imaging.measured_enhancement import Measured, measured_enhancem
 from enhancement.imaging.preparation import prepare
 from enhancement.imaging.registration.register import resample
 from enhancement.network.manifest import InputChannel
-from evaluation.real import read_case
+from evaluation.real import ENHANCING_LABEL, outlined, read_case
 from evaluation.regions import Regions, find_regions
 from simulation.patient import PatientConfig, simulate_patient
 from training.choosing.recipe import ChoosingRecipe
@@ -96,17 +96,15 @@ def real_case(folder: Path, recipe: ChoosingRecipe) -> CurveCase:
         InputChannel(role=c.role, z_min=c.limits[0], z_max=c.limits[1], required=c.required)  # type: ignore[index]
         for c in recipe.inputs
     ]
-    prepared = prepare(real.images, channels, StrippedInput())
+    prepared = prepare(real.images, channels, StrippedInput(), reference="T1C")
     volumes = {role: np.asarray(sitk.GetArrayFromImage(image), np.float32) for role, image in prepared.volumes.items()}
-    labels = sitk.GetArrayFromImage(real.segmentation)
-    label = 4 if (labels == 4).any() else 3  # enhancing tumour: 3 since BraTS 2023
-    image = real.images.t1c
-    outline = sitk.GetImageFromArray((np.rint(labels) == label).astype(np.float32))
+    label = 4 if (sitk.GetArrayFromImage(real.segmentation) == 4).any() else ENHANCING_LABEL
+    image = real.images["T1C"]
+    outline = sitk.GetImageFromArray(outlined(real, image, label)[0].astype(np.float32))
     outline.CopyInformation(image)
-    grid = prepared.volumes["T1C"]
-    on_grid = sitk.GetArrayFromImage(resample(outline, grid, prepared.to_series["T1C"], "linear"))
+    on_grid = resample(outline, prepared.volumes["T1C"], prepared.to_series["T1C"], "linear")
     inside = prepared.brain_zyx & prepared.covered["T1"] & prepared.covered["T1C"]
-    return CurveCase(folder.name, volumes, inside, (on_grid > 0.5) & inside)
+    return CurveCase(folder.name, volumes, inside, (sitk.GetArrayFromImage(on_grid) > 0.5) & inside)
 
 
 def simulated_case(seed: int, config: PatientConfig) -> CurveCase:
@@ -164,7 +162,9 @@ def _blob(
     profile = 1 / (1 + np.exp((np.linalg.norm(squeezed, axis=-1) - diameter_mm / 2) / 0.35))
     profile = ndimage.gaussian_filter(profile, 0.4)
     where = profile > 0.2 * profile.max()
-    index = np.ravel_multi_index([a[where] for a in np.meshgrid(*[np.arange(s.start, s.stop) for s in window], indexing="ij")], shape)
+    index = np.ravel_multi_index(
+        [a[where] for a in np.meshgrid(*[np.arange(s.start, s.stop) for s in window], indexing="ij")], shape
+    )
     return Implant(index, (profile[where] * strength * median).astype(np.float32), diameter_mm, strength)
 
 

@@ -131,7 +131,9 @@ def jittered(scale: Scale, corruption: Corruption, rng: np.random.Generator) -> 
 def choose_window(recipe: ChoosingRecipe, patient: StoredPatient, edge: int, rng: np.random.Generator) -> Window:
     """A cube around a lesion, off its middle by up to a quarter, or anywhere in the brain's box."""
     if patient.centres and rng.random() < recipe.lesion_cubes:
-        centre = np.array(patient.centres[rng.integers(len(patient.centres))]) + rng.integers(-edge // 4, edge // 4 + 1, 3)
+        centre = np.array(patient.centres[rng.integers(len(patient.centres))]) + rng.integers(
+            -edge // 4, edge // 4 + 1, 3
+        )
     else:
         inset = edge // 4
         centre = np.array([rng.integers(min(a + inset, b - 1), max(b - inset, a + inset + 1)) for a, b in patient.box])

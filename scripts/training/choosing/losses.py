@@ -37,10 +37,14 @@ def compute_loss(terms: Terms, output: Tensor, cubes: Cubes) -> tuple[Tensor, di
     found = {
         "cross_entropy": cross_entropy(logit, disease, weight, counts, terms),
         "dice": 1 - soft_dice(torch.sigmoid(logit) * brain, disease),
-        "noise": (functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.1) * lesion).mean(),
+        "noise": (
+            functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.1) * lesion
+        ).mean(),
         "gradient": gradient_error(error * brain),
         "dimming": dimming(error, weight),
-        "enhancement": (functional.smooth_l1_loss(added * _Z, enhancement * _Z, reduction="none", beta=0.1) * lesion).mean(),
+        "enhancement": (
+            functional.smooth_l1_loss(added * _Z, enhancement * _Z, reduction="none", beta=0.1) * lesion
+        ).mean(),
     }
     total = sum((getattr(terms, name) * value for name, value in found.items()), torch.zeros(()))
     return total, {name: float(value.detach()) for name, value in found.items()}
@@ -66,6 +70,6 @@ def gradient_error(error: Tensor) -> Tensor:
 
 
 def dimming(error: Tensor, weight: Tensor) -> Tensor:
-    """How far lesions lie below their noise-free selves on the mean over 3 voxels each way; each voxel by its weight."""
+    """How far lesions lie below their noise-free selves, on the mean over 3 voxels each way."""
     mean = functional.avg_pool3d(error[:, None], 3, stride=1, padding=1)[:, 0]
     return (functional.relu(-mean) * weight).sum() / (weight.sum() + 100)

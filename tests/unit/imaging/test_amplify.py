@@ -75,7 +75,7 @@ class TestBound:
     def test_a_dose_below_one_is_refused(self):
         """There is no image of less agent than was given."""
         ones = np.ones(SHAPE, np.float32)
-        with pytest.raises(ValueError, match="found 0.5"):
+        with pytest.raises(ValueError, match=r"found 0\.5"):
             amplify(ones, BRAIN, Answers(ones, ones, ones), nothing_measured(), 0.5)
 
 
@@ -129,7 +129,7 @@ class TestScaledSubtraction:
 
     def test_calm_tissue_gets_less_noise_and_keeps_its_level(self):
         """Half smoothed."""
-        truth, t1c, brain, measured = a_lesion()
+        _truth, t1c, brain, measured = a_lesion()
         calm = np.zeros_like(brain)
         calm[2:10, 2:10, 2:10] = True
         shown = scaled_subtraction(t1c, brain, measured, 4)

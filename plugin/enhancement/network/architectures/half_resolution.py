@@ -17,7 +17,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from enhancement.network.architectures.base import Architecture
 from enhancement.network.architectures.residual_unet import SLOPE, ResidualBlock
+from enhancement.network.manifest import NetworkShape
 
 #: Outputs, in this order.
 OUTPUTS = ("disease", "noise", "enhancement")
@@ -65,11 +67,6 @@ class HalfResolutionNet(nn.Module):
         self.finer = nn.ConvTranspose3d(channels, fine - seen, 2, stride=2)  # as many as make `fine` with the inputs
         self.fine = ResidualBlock(fine, fine, 2)
         self.last = nn.Conv3d(fine, len(OUTPUTS), 1)
-
-    @property
-    def multiple(self) -> int:
-        """Every axis of an input must be a multiple of this."""
-        return int(2**self.levels)
 
     def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
         """Answer for each voxel.
@@ -161,3 +158,23 @@ def initialise(network: HalfResolutionNet, *, disease: float = 0.002) -> None:
 
 def _last(volume: Tensor) -> Tensor:
     return volume.contiguous(memory_format=torch.channels_last_3d)
+
+
+def _build(shape: NetworkShape) -> HalfResolutionNet:
+    if shape.head != "answers":
+        raise ValueError(f"half-resolution has the head answers, found {shape.head}")
+    return HalfResolutionNet(
+        shape.in_channels,
+        shape.channels,
+        levels=shape.levels,
+        fine=int(shape.options.get("fine", 16)),
+        coordinates=bool(shape.options.get("coordinates", True)),
+    )
+
+
+def _mirrored(shape: NetworkShape) -> frozenset[int]:
+    """Left and right alone where the network knows its place: up is another place than down."""
+    return frozenset((4,)) if shape.options.get("coordinates", True) else frozenset((2, 3, 4))
+
+
+HALF_RESOLUTION = Architecture(build=_build, multiple=lambda shape: int(2**shape.levels), mirrored=_mirrored)

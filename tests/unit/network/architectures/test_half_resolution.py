@@ -52,4 +52,5 @@ class TestOutputs:
         """So mirrored images keep theirs."""
         places = atlas_places((4, 6, 8))
         assert torch.equal(places, places.flip(4))
-        assert places[0, 0, 0, 0, 0] == -1 and places[0, 1, 0, -1, 0] == 1
+        assert places[0, 0, 0, 0, 0] == -1
+        assert places[0, 1, 0, -1, 0] == 1

@@ -134,7 +134,8 @@ class TestRun:
         before = train(tiny_recipe(), source, tmp_path, 4)
         checkpoints.export(before, tmp_path / "half")
         found = checkpoints.import_weights(tmp_path / "half")
-        assert found.step == 4 and found.optimiser == {}
+        assert found.step == 4
+        assert found.optimiser == {}
         trainer = ChoosingTrainer(found.recipe, source, RunSettings(tmp_path / "on", steps=6), found)
         worst = max(float((trainer.average[n] - before.average[n]).abs().max()) for n in before.average)
         assert worst < 2e-3
@@ -167,5 +168,5 @@ class TestRecipe:
 
     def test_an_unknown_switch_is_named(self):
         """With those that there are."""
-        with pytest.raises(ValueError, match="terms.bone=1"):
+        with pytest.raises(ValueError, match=r"terms\.bone=1"):
             changed(ChoosingRecipe(), ["terms.bone=1"])
