@@ -250,8 +250,8 @@ def _fold_cerebellum(
     """Fluid between the folia, in place: labels of 1 mm have lost them. They run from side to side, 4 mm apart."""
     coarse = tuple(max(1, round(n / spacing)) + 3 for n, spacing in zip(SHAPE, (3.0, 3.5, 14.0), strict=True))
     noise = evaluate(rng.standard_normal(coarse, dtype=np.float32), SHAPE)
-    sheet = np.exp(-((noise / (np.float32(0.35) * noise.std())) ** 2))
-    moved = gm * sheet * cortex * np.float32(0.7 * draw.sulci)
+    sheet = np.exp(-((noise / (np.float32(0.25) * noise.std())) ** 2))
+    moved = gm * sheet * cortex * np.float32(0.5 * draw.sulci)
     gm -= moved
     csf += moved
 

@@ -188,7 +188,7 @@ def _composite(model: Model, base: Volume, values: list) -> Volume:  # type: ign
 
 
 def label_map(model: Model) -> NDArray[np.uint8]:
-    """The dominant labelled layer of each voxel, later ones on top: lesions from an alpha of 0.4 on, normal ones 0.25."""
+    """The dominant labelled layer of each voxel, later ones on top: lesions from an alpha of 0.4 on, others 0.25."""
     labels = np.zeros(model.anatomy.wm.size, np.uint8)
     for layer in model.layers:
         if layer.label != Label.NONE:

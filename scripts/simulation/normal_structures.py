@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from simulation.anatomy import SHAPE, Anatomy, mni_to_voxel
 from simulation.fields import smooth_noise
+from simulation.head_labels import PLEXUS, Labels, select
 from simulation.layers import Label, Layer
 from simulation.physics import Tissue
 from simulation.vasculature.named_trunks import polyline
@@ -38,12 +41,24 @@ def plexus_layer(rng: np.random.Generator, anatomy: Anatomy, tissue: Tissue, pla
             points.append(anatomy.deformation.to_patient(mni_to_voxel(line)))
             radii.append(np.linspace(first, last, len(line)) * size)
     index, alpha = paint(Tubes(np.concatenate(points), np.concatenate(radii)), SHAPE)
+    alpha = alpha * np.clip(anatomy.csf.reshape(-1)[index] * 1.2, 0, 1)
+    if anatomy.labels is not None:
+        index, alpha = _with_seen(index, alpha, anatomy.labels)
     tufts = smooth_noise(rng, SHAPE, 2.6).reshape(-1)[index]
-    wet = np.clip(anatomy.csf.reshape(-1)[index] * 1.2, 0, 1)
-    alpha = alpha * wet * np.clip(0.55 + tufts, 0, 1) * np.float32(rng.uniform(0.6, 1.0))
+    alpha = alpha * np.clip(0.65 + 0.8 * tufts, 0, 1) * np.float32(rng.uniform(0.6, 1.0))
     keep = alpha > 0.02
-    level = np.full(int(keep.sum()), plasma_mm * float(rng.uniform(0.3, 0.8)), np.float32)
-    return Layer("plexus", tissue, index[keep], alpha[keep], level, Label.PLEXUS)
+    level = np.full(int(keep.sum()), plasma_mm * float(rng.uniform(0.35, 0.8)), np.float32)
+    return Layer("plexus", tissue, index[keep], alpha[keep].astype(np.float32), level, Label.PLEXUS)
+
+
+def _with_seen(
+    index: NDArray[np.int64], alpha: NDArray[np.float32], labels: Labels
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """What was drawn, together with the plexus of the head's label map."""
+    dense = np.asarray(ndimage.gaussian_filter(select(labels, PLEXUS).astype(np.float32), 0.6), np.float32).reshape(-1)
+    dense[index] = np.maximum(dense[index], alpha)
+    filled = np.nonzero(dense > 0.02)[0]
+    return filled, dense[filled]
 
 
 def gland_layers(rng: np.random.Generator, anatomy: Anatomy, tissue: Tissue, plasma_mm: float) -> list[Layer]:

@@ -165,24 +165,25 @@ def signal(
     flow
         Of moving blood.
     """
-    t1 = np.asarray(t1_factor) * tissue.t1_ms
-    r2 = 1.0 / tissue.t2_ms
-    r2s = 1.0 / tissue.t2s_ms
+    t1: Array = np.asarray(t1_factor) * tissue.t1_ms
+    r2: Array = np.asarray(1.0 / tissue.t2_ms)
+    r2s: Array = np.asarray(1.0 / tissue.t2s_ms)
     if agent is not None:
         concentration = np.asarray(concentration_mm)
         t1 = relaxed(t1, agent.r1, concentration)
         r2 = r2 + agent.r2 * concentration * 1e-3
         r2s = r2s + agent.r2s * concentration * 1e-3
     flip = np.deg2rad(sequence.flip_deg) * np.asarray(b1)
-    longitudinal = _longitudinal(sequence, t1, flip)
+    longitudinal: Array = _longitudinal(sequence, t1, flip)
     if sequence.kind in ("spgr", "mprage"):
         if flow is not None:
             longitudinal = flow.fresh * np.sin(flip) + (1 - flow.fresh) * longitudinal
-        decay = np.exp(-sequence.te_ms * r2s)
+        decay = sequence.te_ms * r2s
     else:
-        washed = 1.0 if flow is None else np.exp(-sequence.te_ms / flow.washout_ms)
-        decay = np.exp(-sequence.te_ms * r2 - sequence.b_value * tissue.adc_mm2_s) * washed
-    return np.asarray(tissue.pd * longitudinal * decay * (1.0 if flow is None else sequence.blood))
+        washed = 0.0 if flow is None else sequence.te_ms / flow.washout_ms
+        decay = sequence.te_ms * r2 + sequence.b_value * tissue.adc_mm2_s + washed
+    kept = 1.0 if flow is None else sequence.blood
+    return np.asarray(tissue.pd * kept * longitudinal * np.exp(-decay))
 
 
 def _longitudinal(sequence: Sequence, t1: Array, flip: Array) -> Array:

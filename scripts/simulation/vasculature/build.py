@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from simulation.anatomy import SHAPE, Anatomy
-from simulation.fields import Volume, smooth_noise
+from simulation.fields import smooth_noise
 from simulation.layers import Label, Layer
 from simulation.physics import Flow, Tissue
 from simulation.vasculature import growth, variants
@@ -113,19 +114,28 @@ def build_vasculature(
         pia_layer(rng, terrain, blood.tissue["small"], blood.blood_mm, blood.flow["small"]),
         dura_layer(rng, terrain, tissues["dura"], blood.dura_mm),
     ]
-    room = _room(anatomy)
     for kind, lines in tubes.items():
-        index, alpha = paint(lines, SHAPE)
-        if kind == "sinus":
-            alpha = alpha * room.reshape(-1)[index]
+        index, alpha = _sinuses(lines, terrain) if kind == "sinus" else paint(lines, SHAPE)
         level = np.full(index.shape, blood.blood_mm, np.float32)
         layers.append(Layer(kind, blood.tissue[kind], index, alpha, level, Label.VESSEL, blood.flow[kind]))
     return layers + _variants(rng, terrain, tubes["vein"].points, blood, tissues)
 
 
-def _room(anatomy: Anatomy) -> Volume:
-    """1 but in pure tissue of the brain, which gives way to a sinus only by half a voxel."""
-    return np.asarray(np.clip(1.3 - anatomy.wm - 0.6 * anatomy.gm, 0, 1), np.float32)
+def _sinuses(tubes: Tubes, terrain: Terrain) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Sinuses as drawn, together with what the label map shows beside them; tissue of the brain gives way by half."""
+    anatomy = terrain.anatomy
+    index, alpha = paint(tubes, SHAPE)
+    dense = np.zeros(SHAPE, np.float32)
+    if "sinus" in terrain.seen:
+        voxels = terrain.seen["sinus"].data
+        gap, _ = cKDTree(tubes.points).query(voxels, distance_upper_bound=5.0)
+        dense[tuple(voxels[np.isfinite(gap)].astype(int).T)] = 1
+        dense = np.asarray(ndimage.gaussian_filter(dense, 0.6), np.float32)
+    flat = dense.reshape(-1)
+    flat[index] = np.maximum(flat[index], alpha)
+    flat *= np.clip(1.2 - anatomy.wm - 0.8 * anatomy.gm, 0, 1).reshape(-1)
+    filled = np.nonzero(flat > 0.02)[0]
+    return filled, flat[filled]
 
 
 def _cortical(

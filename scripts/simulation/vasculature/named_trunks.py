@@ -7,7 +7,7 @@ contour does (Kass, Witkin and Terzopoulos, Int J Comput Vis 1988): towards its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,9 @@ from simulation.vasculature.painting import Tubes
 from simulation.vasculature.terrain import Points, Terrain, at, gradient, onto_level
 
 Kind = Literal["artery", "vein", "sinus"]
-Habitat = Literal["skull", "midline skull", "tentorium skull", "midline tentorium", "midline", "fluid", "free"]
+Habitat = Literal[
+    "skull", "midline skull", "tentorium skull", "midline tentorium", "midline", "ventricle", "fluid", "free"
+]
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ TRUNKS = (
     Trunk("superior sagittal sinus", "sinus", ((0, 74, 8), (0, 68, 38), (0, 46, 62), (0, 14, 80), (0, -22, 86),
           (0, -56, 80), (0, -86, 52), (0, -106, 16), (0, -105, -6), (0, -99, -27)), (1.4, 4.2), "midline skull", False,
           parent=True),
-    Trunk("transverse sinus", "sinus", ((0, -99, -27), (24, -93, -30), (44, -78, -34), (56, -58, -37)), (4.0, 3.8),
+    Trunk("transverse sinus", "sinus", ((0, -99, -27), (24, -93, -30), (44, -78, -34), (56, -58, -37)), (3.8, 3.6),
           "tentorium skull", parent=True),
-    Trunk("sigmoid sinus", "sinus", ((56, -58, -37), (50, -46, -46), (40, -42, -62), (34, -38, -70)), (3.8, 3.8),
+    Trunk("sigmoid sinus", "sinus", ((56, -58, -37), (50, -46, -46), (40, -42, -62), (34, -38, -70)), (3.5, 3.4),
           "skull"),
     Trunk("straight sinus", "sinus", ((0, -41, 4), (0, -60, -6), (0, -79, -19), (0, -97, -27)), (1.8, 2.6),
           "midline tentorium", False, parent=True),
@@ -68,12 +70,15 @@ TRUNKS = (
           share=0.7, parent=True),
     Trunk("superior petrosal sinus", "sinus", ((13, -10, -31), (28, -26, -32), (42, -42, -35), (53, -54, -38)),
           (0.8, 1.3), share=0.8, parent=True),
+    Trunk("inferior petrosal sinus", "sinus", ((12, -10, -31), (14, -22, -42), (22, -36, -56), (34, -38, -66)),
+          (1.0, 1.4)),
     Trunk("vein of Galen", "vein", ((0, -33, 8), (0, -38, 9), (0, -41, 4)), (1.4, 2.0), "midline", False, parent=True),
     Trunk("internal cerebral vein", "vein", ((3, 0, 14), (2, -18, 13), (2, -30, 9), (0, -35, 8)), (0.7, 1.2)),
     Trunk("thalamostriate vein", "vein", ((26, -26, 18), (22, -12, 22), (16, -2, 20), (8, 2, 16), (3, 0, 14)),
-          (0.35, 0.8)),
-    Trunk("septal vein", "vein", ((3, 24, 8), (4, 12, 15), (3, 0, 14)), (0.3, 0.6), share=0.8),
-    Trunk("direct lateral vein", "vein", ((26, -34, 18), (14, -26, 20), (3, -20, 14)), (0.3, 0.5), share=0.6),
+          (0.35, 0.8), "ventricle"),
+    Trunk("septal vein", "vein", ((3, 24, 8), (4, 12, 15), (3, 0, 14)), (0.3, 0.6), "ventricle", share=0.8),
+    Trunk("direct lateral vein", "vein", ((26, -34, 18), (14, -26, 20), (3, -20, 14)), (0.3, 0.5), "ventricle",
+          share=0.6),
     Trunk("basal vein", "vein", ((17, -4, -17), (20, -20, -12), (14, -34, -2), (1, -40, 5)), (0.6, 1.1), "fluid",
           parent=True),
     Trunk("vein of Labbe", "vein", ((50, -14, 0), (58, -30, 0), (60, -46, -10), (55, -62, -30)), (0.7, 1.6), "skull",
@@ -120,6 +125,12 @@ TRUNKS = (
 )  # fmt: skip
 
 
+#: Vessels that leave the head, and how far others are led on to the next vessel.
+_OPEN = ("sigmoid sinus", "internal carotid", "vertebral")
+_JOIN_MM = 14.0
+_SEEN_ARTERIES = ("internal carotid", "vertebral", "basilar")
+
+
 @dataclass(frozen=True)
 class Course:
     """A trunk in one head: voxels from end to end and radius in mm."""
@@ -139,7 +150,7 @@ def polyline(points: NDArray[np.floating], step_mm: float = 0.6) -> Points:
 
 def draw_courses(rng: np.random.Generator, terrain: Terrain, calibre: float, jitter_mm: float) -> list[Course]:
     """All trunks of one patient; one transverse and sigmoid sinus is usually larger."""
-    dominance = float(rng.uniform(-0.6, 0.6))
+    dominance = float(rng.uniform(-0.65, 0.65))
     result = []
     for trunk in TRUNKS:
         for side in (1, -1) if trunk.paired else (1,):
@@ -148,7 +159,7 @@ def draw_courses(rng: np.random.Generator, terrain: Terrain, calibre: float, jit
             jitter = rng.normal(0, jitter_mm, control.shape)
             thickness = calibre * float(np.exp(rng.normal(0, 0.15)))
             if trunk.name in ("transverse sinus", "sigmoid sinus"):
-                thickness *= 1 + side * dominance
+                thickness *= 1 + side * dominance * (0.4 if side * dominance > 0 else 1.0)
             if shown:
                 # The ends stay, where vessels meet.
                 jitter[[0, -1]] *= 0.3
@@ -156,8 +167,44 @@ def draw_courses(rng: np.random.Generator, terrain: Terrain, calibre: float, jit
                     jitter[:, 0] *= 0.3
                 line = terrain.place(polyline(control + jitter))
                 radius = np.linspace(*trunk.radius_mm, len(line)) * max(thickness, 0.3)
-                result.append(Course(trunk, side, _snap(line, radius, trunk.habitat, terrain), radius))
-    return result
+                line = _snap(line, radius, trunk.habitat, terrain)
+                result.append(Course(trunk, side, _to_seen(line, trunk, terrain), radius))
+    return [_joined(course, result) for course in result]
+
+
+def _joined(course: Course, courses: list[Course]) -> Course:
+    """A course whose open end (where it drains, or an artery's beginning) reaches the nearest other vessel."""
+    artery = course.trunk.kind == "artery"
+    others = [c.line for c in courses if c is not course and (c.trunk.kind == "artery") == artery]
+    end = course.line[0 if artery else -1]
+    if not others or course.trunk.name in _OPEN:
+        return course
+    points = np.concatenate(others)
+    goal = points[np.argmin(((points - end) ** 2).sum(1))]
+    gap = float(np.linalg.norm(goal - end))
+    if not 0.5 < gap < _JOIN_MM:
+        return course
+    bridge = end + np.linspace(0, 1, int(gap / 0.6) + 2)[1:, None] * (goal - end)
+    width = np.full(len(bridge), course.radius[0 if artery else -1])
+    if artery:
+        return replace(
+            course, line=np.concatenate([bridge[::-1], course.line]), radius=np.concatenate([width, course.radius])
+        )
+    return replace(course, line=np.concatenate([course.line, bridge]), radius=np.concatenate([course.radius, width]))
+
+
+def _to_seen(line: Points, trunk: Trunk, terrain: Terrain) -> Points:
+    """Move a line into the large vessels that the head's label map shows near it."""
+    seen = terrain.seen.get(trunk.kind) if trunk.kind == "sinus" or trunk.name in _SEEN_ARTERIES else None
+    if seen is None:
+        return line
+    for _ in range(3):
+        gap, index = seen.query(line, k=16, distance_upper_bound=6.0)
+        near = np.isfinite(gap).all(axis=1)
+        line[near] += 0.6 * (seen.data[index[near]].mean(axis=1) - line[near])
+        for _ in range(4):
+            line = smooth(line)
+    return line
 
 
 def _snap(line: Points, radius: NDArray[np.float64], habitat: Habitat, terrain: Terrain) -> Points:
@@ -167,6 +214,8 @@ def _snap(line: Points, radius: NDArray[np.float64], habitat: Habitat, terrain: 
     for _ in range(10):
         if habitat == "fluid":
             line = line + np.clip(4 * gradient(lambda points: at(terrain.fluid, points), line), -0.7, 0.7)
+        if habitat == "ventricle":
+            line = onto_level(terrain.wall, line, 0.3, 0.5)
         if "midline" in habitat:
             line = onto_level(terrain.side, line, 0.0)
         if "tentorium" in habitat:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from simulation import head_labels
 from simulation.anatomy import Anatomy
 from simulation.fields import Volume
 from simulation.frames import ORIGIN_MNI, mni_to_voxel
 
+edt = ndimage.distance_transform_edt
 Points = NDArray[np.float64]
 #: A signed distance in mm at points (n, 3; z, y, x voxels).
 Field = Callable[[Points], NDArray[np.float64]]
@@ -34,18 +36,24 @@ class Terrain:
         From the tentorium, positive above it.
     skull
         From the inner surface of the dura, positive outside.
+    wall
+        From the wall of the ventricles, positive outside them.
     outside : (z, y, x), mm
-        The same, dense.
+        From the inner surface of the dura, dense.
     fluid : (z, y, x)
         Fraction of CSF, smoothed by 1 mm: what vessels of the surface climb.
+    seen
+        Voxels of large sinuses and arteries in the head's label map, if it has one.
     """
 
     anatomy: Anatomy
     side: Field
     roof: Field
     skull: Field
+    wall: Field
     outside: Volume
     fluid: Volume
+    seen: dict[str, cKDTree]
 
     def place(self, points_mni: NDArray[np.floating]) -> Points:
         """(n, 3) MNI points in mm to (z, y, x) voxels of this head."""
@@ -57,7 +65,34 @@ def build_terrain(anatomy: Anatomy) -> Terrain:
     outside = anatomy.distance - np.float32(_RIM_MM) if anatomy.cavity is None else anatomy.cavity
     side, roof = _from_template(anatomy) if anatomy.labels is None else _from_labels(anatomy.labels)
     fluid = np.asarray(ndimage.gaussian_filter(anatomy.csf, 1.0), np.float32)
-    return Terrain(anatomy, side, roof, lambda points: at(outside, points), outside, fluid)
+    return Terrain(
+        anatomy,
+        side,
+        roof,
+        skull=lambda points: at(outside, points),
+        wall=_wall(anatomy.ventricle),
+        outside=outside,
+        fluid=fluid,
+        seen=_seen(anatomy),
+    )
+
+
+def _wall(ventricle: Volume) -> Field:
+    """Signed distance from the ventricles, from every second voxel."""
+    hollow = ventricle[::2, ::2, ::2] > 0.5
+    if not hollow.any():
+        return lambda points: np.full(len(points), np.inf)
+    signed = np.asarray(2 * (edt(~hollow) - edt(hollow)), np.float32)
+    signed = np.asarray(ndimage.gaussian_filter(signed, 0.7), np.float32)
+    return lambda points: at(signed, points / 2)
+
+
+def _seen(anatomy: Anatomy) -> dict[str, cKDTree]:
+    if anatomy.labels is None:
+        return {}
+    found = {"sinus": head_labels.VEIN, "artery": head_labels.ARTERY}
+    voxels = {name: np.argwhere(anatomy.labels == number).astype(float) for name, number in found.items()}
+    return {name: cKDTree(points) for name, points in voxels.items() if len(points) > 100}
 
 
 def _from_template(anatomy: Anatomy) -> tuple[Field, Field]:
@@ -81,7 +116,7 @@ def _from_labels(labels: head_labels.Labels) -> tuple[Field, Field]:
     left, right = head_labels.LEFT_CEREBRUM, head_labels.RIGHT_CEREBRUM
 
     def between(one: tuple[int, ...], other: tuple[int, ...]) -> Field:
-        gap = [ndimage.distance_transform_edt(~head_labels.select(coarse, s), sampling=2.0) for s in (one, other)]
+        gap = [edt(~head_labels.select(coarse, s), sampling=2.0) for s in (one, other)]
         signed = np.asarray(ndimage.gaussian_filter((gap[0] - gap[1]) / 2, 1.0), np.float32)
         return lambda points: at(signed, points / 2)
 
