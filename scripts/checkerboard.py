@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from enhancement.imaging.registration.register import Registration, register_rigid, resample
+from enhancement.imaging.registration.register import FixedSeries, Registration, register_rigid, resample
 from enhancement.pipeline.networks import choose_brain_extractor
 from enhancement.settings import Settings
 
@@ -37,9 +37,10 @@ def main(
     root = Path(__file__).resolve().parents[1]
     mask = _mask(brain, fixed) if brain else choose_brain_extractor(Settings(), root).extract(fixed).mask
     rows: list[tuple[str, sitk.Image]] = []
+    prepared = FixedSeries(fixed, mask)
     for path in others:
         moving = _read(path)
-        found = register_rigid(fixed, mask, moving)
+        found = register_rigid(prepared, moving)
         rows.append((f"{path.name}, as it lies", resample(moving, fixed, sitk.Transform(), "linear")))
         rows.append((f"{path.name}, registered", resample(moving, fixed, found.transform, "linear")))
         print(f"{path.name}: {_told(found)}")

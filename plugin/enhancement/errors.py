@@ -11,7 +11,7 @@
     │   ├── UnreadablePixels         pixel data are absent, truncated or cannot be decoded
     │   ├── AmbiguousMatch           two series fit a role and nothing ranks them
     │   ├── DiffusionInputError      b-values or diffusion volumes cannot be told apart
-    │   └── GateRefused              the images were read, but a quality check is beyond its hard limit
+    │   └── GateRefused              the images were read, but a check of the gate is beyond its hard limit
     ├── ModelError
     │   ├── WeightsMissing
     │   ├── WeightsMismatch          a file is not the one the manifest names

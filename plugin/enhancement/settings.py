@@ -200,7 +200,7 @@ class Limit(_Stage):
 
 
 class GateSettings(_Stage):
-    """The limits of the quality gate, each measured on simulated failures by scripts/gate_study.py.
+    """The limits of the gate, each measured on simulated failures by scripts/gate_study.py.
 
     Beyond `Soft` the result carries a warning, beyond `Hard` the study is refused; null switches a limit off.
     """

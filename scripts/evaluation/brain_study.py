@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 
 from enhancement.imaging.atlas import load_atlas
 from enhancement.imaging.brain.extraction import BuiltInExtractor
-from enhancement.imaging.registration.register import register_affine, resample
+from enhancement.imaging.registration.register import FixedSeries, register_affine, resample
 from enhancement.network.brain_extractor import load_brain_network
 from evaluation.cases import FIRST_TEST_SEED
 from simulation.head import simulate_head
@@ -86,7 +86,7 @@ def run_heads(
 def atlas_mask(head: sitk.Image) -> sitk.Image:
     """Brain mask by affine registration of the atlas to the whole head, and nothing else."""
     atlas = load_atlas()
-    transform = register_affine(atlas.t1, atlas.brain, head).transform
+    transform = register_affine(FixedSeries(atlas.t1, atlas.brain), head).transform
     return resample(sitk.Cast(atlas.brain, sitk.sitkFloat32), head, transform.GetInverse(), "nearest")
 
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from enhancement.imaging.atlas import load_atlas
 from enhancement.imaging.brain.extraction import BuiltInExtractor
 from enhancement.imaging.preparation import widened
-from enhancement.imaging.registration.register import register_affine, resample
+from enhancement.imaging.registration.register import FixedSeries, register_affine, resample
 from enhancement.network.brain_extractor import load_brain_network
 from evaluation.brain_study import FIRST_HEAD_SEED, dice
 from simulation.grids import make_grid
@@ -62,7 +62,7 @@ def _one_head(seed: int, extractor: BuiltInExtractor) -> dict[str, dict[str, flo
     head, before = render(scene, "t1c", grid), render(scene, "t1", grid)
     found = extractor.extract(head)
     brain, possible = found.mask, found.mask if found.possible is None else found.possible
-    to_head = register_affine(load_atlas().t1, load_atlas().brain, sitk.Mask(head, brain)).transform
+    to_head = register_affine(FixedSeries(load_atlas().t1, load_atlas().brain), sitk.Mask(head, brain)).transform
     used = widened(possible, head, to_head, before)
     template = resample(load_atlas().brain, head, to_head.GetInverse(), "nearest")
     masks = {"network": _array(brain) > 0, "used": _array(used) > 0, "template": _array(template) > 0}

@@ -21,7 +21,7 @@ from enhancement.imaging.atlas import to_image
 from enhancement.imaging.gate.checks import Check, check_input
 from enhancement.imaging.intensity import brain_statistics
 from enhancement.imaging.preparation import NetworkInput
-from enhancement.imaging.registration.register import judge_alignment
+from enhancement.imaging.registration.register import FixedSeries, judge_alignment
 from enhancement.recipes.amplification import T1C_PRO
 from enhancement.settings import GateSettings
 from simulation import cache
@@ -97,6 +97,7 @@ def judge(number: int, failure: str, study: Study, limits: GateSettings) -> Judg
     brain = to_image(study.brain.astype(np.uint8))
     own = sitk.Image(brain)  # the atlas' brain is larger than most: 0.9 mm makes 1.4 litres of its 1.9
     own.SetSpacing([0.9] * 3)
+    fixed = FixedSeries(images["T1C"], brain)
     prepared = NetworkInput(
         reference=T1C_PRO.reference,
         inputs_czyx=np.zeros((0,), np.float32),
@@ -106,9 +107,7 @@ def judge(number: int, failure: str, study: Study, limits: GateSettings) -> Judg
         covered=dict.fromkeys(volumes, everywhere if study.covered is None else study.covered),
         statistics={role: brain_statistics(array, study.brain) for role, array in volumes.items()},
         to_series={},
-        registrations={
-            role: judge_alignment(images["T1C"], brain, image) for role, image in images.items() if role != "T1C"
-        },
+        registrations={role: judge_alignment(fixed, image) for role, image in images.items() if role != "T1C"},
         brain=own,
         missing=(),
     )

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from enhancement.imaging.registration.register import Registration, compose, register_rigid
+from enhancement.imaging.registration.register import FixedSeries, Registration, compose, register_rigid
 from enhancement.imaging.registration.similarity import mask_points
 from simulation.grids import Grid, Plane, make_grid
 from simulation.scene import Scene, render, render_truth, simulate_study_scene
@@ -141,7 +141,7 @@ def _run_one(setting: Setting, scene: Scene, t1c: sitk.Image, brain: sitk.Image,
     quality = Imperfection(noise=setting.noise, bias_sd=0.15)
     moving = render(scene, setting.role, grid, motion=moved_pose, imperfection=quality, salt=setting.number)
     began = time.process_time()
-    found = register_rigid(t1c, brain, moving)
+    found = register_rigid(FixedSeries(t1c, brain), moving)
     seconds = time.process_time() - began
     errors = errors_mm(found, move, brain)
     return Outcome(setting, float(errors.mean()), float(errors.max()), found.information, found.chance, seconds)

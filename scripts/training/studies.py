@@ -25,7 +25,7 @@ from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.gate.checks import check_input, enforce
 from enhancement.imaging.preparation import NetworkInput, StudyImages, field_of_view, for_network_grid, prepare
-from enhancement.imaging.registration.register import compose, register_rigid, resample
+from enhancement.imaging.registration.register import FixedSeries, compose, register_rigid, resample
 from enhancement.network.manifest import InputChannel
 from enhancement.pipeline.read import read_study
 from enhancement.recipes.amplification import T1C_PRO
@@ -142,7 +142,7 @@ def pack_study(
 
 def _with_low_dose(prepared: NetworkInput, t1c: sitk.Image, low: sitk.Image, *, bias_field: bool) -> NetworkInput:
     """The low-dose T1c beside the others, brought there by the same steps, so that the gate sees it too."""
-    registration = register_rigid(t1c, prepared.brain, low)
+    registration = register_rigid(FixedSeries(t1c, prepared.brain), low)
     to_low = compose(prepared.to_series["T1C"], registration.transform)
     volume = resample(for_network_grid(low), network_grid(), to_low, "spline")
     fields = dict(prepared.fields)

@@ -16,10 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Mask, Volume
 from enhancement.errors import SkullStripFailed
-
-Array = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 class Numbers(Protocol):
@@ -76,7 +74,7 @@ def to_unit(volume: Numbers, statistics: BrainStatistics, z_min: float, z_max: f
     return (((volume - statistics.mean) / statistics.sd - z_min) / (z_max - z_min)).clip(0.0, 1.0)
 
 
-def from_unit(unit: NDArray[np.floating], z_min: float, z_max: float, statistics: BrainStatistics) -> Array:
+def from_unit(unit: NDArray[np.floating], z_min: float, z_max: float, statistics: BrainStatistics) -> Volume:
     """Map [0, 1] back to the numbers of the series that `statistics` was measured on; not clipped.
 
     Examples
@@ -105,7 +103,7 @@ def seen_voxels(role: str, array_zyx: Any, brain: Any, covered: Any = True) -> A
 
 def normalise(
     role: str, array_zyx: NDArray[np.floating], brain: Mask, z_min: float, z_max: float, covered: Mask | bool = True
-) -> tuple[Array, BrainStatistics]:
+) -> tuple[Volume, BrainStatistics]:
     """One input of the network: z-score, limits, [0, 1], and 0 where it has no value that counts.
 
     Parameters
@@ -133,6 +131,6 @@ def normalise(
     """
     inside = seen_voxels(role, array_zyx, brain, covered)
     statistics = brain_statistics(array_zyx, inside)
-    unit: Array = to_unit(array_zyx, statistics, z_min, z_max).astype(np.float32)
+    unit: Volume = to_unit(array_zyx, statistics, z_min, z_max).astype(np.float32)
     unit[~inside] = 0.0
     return unit, statistics

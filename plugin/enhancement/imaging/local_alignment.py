@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from enhancement.arrays import Mask, Volume
+
 #: Values of one series to what the other shows of the same tissue.
 Expect = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -86,7 +86,7 @@ def _averaged(volume: Volume) -> Volume:
     return np.asarray(ndimage.gaussian_filter(blocks, _WINDOW_MM / _COARSE, mode="constant"), dtype=np.float32)
 
 
-def _between(nodes: Volume, places: NDArray[np.float32]) -> NDArray[np.float32]:
+def _between(nodes: Volume, places: Volume) -> Volume:
     """Linearly, at voxels (3, n)."""
     at = (places - np.float32((_COARSE - 1) / 2)) / np.float32(_COARSE)
     return np.asarray(ndimage.map_coordinates(nodes, at, order=1, mode="nearest"), dtype=np.float32)

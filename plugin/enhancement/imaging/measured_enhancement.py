@@ -19,10 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
 from enhancement.imaging.local_alignment import aligned
-
-Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 _BINS = 64
 _SLOW_MM = 15.0
@@ -157,5 +155,5 @@ def smoothed_within(volume: Volume, brain: Mask, sigma: float) -> Volume:
     return np.asarray(total / np.maximum(weight, _LEAST_WEIGHT), dtype=np.float32)
 
 
-def _spread(values: NDArray[np.float32]) -> float:
+def _spread(values: Volume) -> float:
     return _MAD_TO_SD * float(np.median(np.abs(values - np.median(values))))

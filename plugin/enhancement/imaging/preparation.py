@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.edge import widen
 from enhancement.imaging.brain.extraction import BrainExtractor
 from enhancement.imaging.intensity import BrainStatistics, normalise
-from enhancement.imaging.registration.register import Registration, register_affine, register_rigid
+from enhancement.imaging.registration.register import FixedSeries, Registration, register_affine, register_rigid
 from enhancement.imaging.registration.transforms import compose
 from enhancement.imaging.resampling import antialiased, resample
 from enhancement.progress import Stopwatch
@@ -127,25 +128,21 @@ def prepare(
     watch.stage("finding the brain", 0.02)
     extracted = extractor.extract(images[reference])
     registrations = _register(images, roles, reference, extracted.mask, watch)
-    to_reference = registrations["ATLAS"].transform
-    others = [role for role in registrations if role != "ATLAS"]
-    to_series = {role: compose(to_reference, registrations[role].transform) for role in others}
-    to_series[reference] = to_reference
+    to_series = _ways(registrations, reference)
     brain = extracted.mask
     if extracted.possible is not None:
         t1 = _before_contrast(images, reference, registrations)
-        brain = widened(extracted.possible, images[reference], to_reference, t1)
+        brain = widened(extracted.possible, images[reference], to_series[reference], t1)
     watch.stage("resampling", 0.32)
     grid = network_grid()
-    brain_on_grid = sitk.Cast(resample(brain, grid, to_reference, "linear") > 0.5, sitk.sitkUInt8)
+    brain_on_grid = sitk.Cast(resample(brain, grid, to_series[reference], "linear") > 0.5, sitk.sitkUInt8)
     volumes = {role: _resample_role(images[role], grid, to_series[role], role) for role in to_series}
     covered = {role: field_of_view(images[role], grid, to_series[role]) for role in to_series}
     fields: dict[str, sitk.Image] = {}
     if bias_field:
         watch.stage("correcting the bias field", 0.36)
-        for role in [role for role in volumes if role != "ADC"]:
-            fields[role] = estimate_bias_field(volumes[role], brain_on_grid)
-            volumes[role] = volumes[role] / fields[role]
+        fields = {role: estimate_bias_field(volumes[role], brain_on_grid) for role in volumes if role != "ADC"}
+        volumes |= {role: volumes[role] / field for role, field in fields.items()}
     watch.stage("normalising", 0.39)
     brain_zyx = sitk.GetArrayFromImage(brain_on_grid) > 0
     inputs, statistics = _normalised(volumes, covered, brain_zyx, channels)
@@ -164,20 +161,28 @@ def prepare(
     )
 
 
+def _ways(registrations: Mapping[str, Registration], reference: str) -> dict[str, sitk.Transform]:
+    """From points of the network's grid to points of each series; the reference is reached first."""
+    to_reference = registrations["ATLAS"].transform
+    others = [role for role in registrations if role != "ATLAS"]
+    ways = {role: compose(to_reference, registrations[role].transform) for role in others}
+    return ways | {reference: to_reference}
+
+
 def _register(
     images: StudyImages, roles: Sequence[str], reference: str, brain: sitk.Image, watch: Stopwatch
 ) -> dict[str, Registration]:
     """Every other series to the reference, by role, and the reference to the atlas, as "ATLAS"."""
     registrations: dict[str, Registration] = {}
+    fixed = FixedSeries(images[reference], brain)
     others = [role for role in roles if role in images and role != reference]
     for index, role in enumerate(others):
         watch.stage(f"registering {role}", 0.06 + 0.2 * index / max(len(others), 1))
         moving = images.get("DWI", images[role]) if role == "ADC" else images[role]
-        registrations[role] = register_rigid(images[reference], brain, moving)
+        registrations[role] = register_rigid(fixed, moving)
     watch.stage("registering to the atlas", 0.26)
-    atlas = load_atlas()
     stripped = sitk.Mask(sitk.Cast(images[reference], sitk.sitkFloat32), brain)
-    registrations["ATLAS"] = register_affine(atlas.t1, atlas.brain, stripped)
+    registrations["ATLAS"] = register_affine(_template(), stripped)
     return registrations
 
 
@@ -209,6 +214,11 @@ def _require(found: Mapping[str, sitk.Image], channels: Sequence[Channel]) -> No
     lacking = [c.role for c in channels if getattr(c, "required", False) and c.role not in found]
     if lacking:
         raise MissingRole(f"the model needs {', '.join(lacking)}, found only {', '.join(sorted(found))}")
+
+
+@lru_cache(maxsize=1)
+def _template() -> FixedSeries:
+    return FixedSeries(load_atlas().t1, load_atlas().brain)
 
 
 def widened(

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from enhancement.arrays import Volume
 from enhancement.network.loading import load_ensemble
 
 
-def load_brain_network(
-    folder: Path, *, device: str = "auto", mirrorings: int = 2
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def load_brain_network(folder: Path, *, device: str = "auto", mirrorings: int = 2) -> Callable[[Volume], Volume]:
     """Load model_weights/brain.
 
     Parameters
@@ -37,7 +33,7 @@ def load_brain_network(
     """
     ensemble = load_ensemble(folder, device=device, folds=1, mirrorings=mirrorings)
 
-    def segment(head_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
+    def segment(head_zyx: Volume) -> Volume:
         return ensemble.predict(head_zyx[None]).mean_zyx
 
     return segment

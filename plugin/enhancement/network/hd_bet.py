@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from enhancement.arrays import Mask, Volume
 from enhancement.errors import WeightsMismatch, WeightsMissing
 from enhancement.network.engines.torch import choose_device
 
@@ -29,15 +29,15 @@ FILES = (Path("dataset.json"), Path("plans.json"), CHECKPOINT)
 PIN = "SHA256SUMS"  # written by scripts/fetch_hd_bet.py, in the format of sha256sum
 _lock = threading.Lock()
 
-SegmentNative = Callable[[NDArray[np.float32], tuple[float, float, float]], NDArray[np.bool_]]
-
 
 def is_installed(folder: Path | None) -> bool:
     """Whether a folder holds HD-BET's weights; says nothing of their content."""
     return folder is not None and all((folder / file).is_file() for file in FILES)
 
 
-def load_hd_bet(folder: Path, *, device: str = "auto", sha256: str | None = None) -> SegmentNative:
+def load_hd_bet(
+    folder: Path, *, device: str = "auto", sha256: str | None = None
+) -> Callable[[Volume, tuple[float, float, float]], Mask]:
     """Load HD-BET's weights.
 
     Parameters
@@ -67,7 +67,7 @@ def load_hd_bet(folder: Path, *, device: str = "auto", sha256: str | None = None
         predictor = _predictor(folder, where)
         predictor.allow_tqdm = False  # no progress bar in a server's log
 
-    def segment(head_zyx: NDArray[np.float32], spacing_zyx: tuple[float, float, float]) -> NDArray[np.bool_]:
+    def segment(head_zyx: Volume, spacing_zyx: tuple[float, float, float]) -> Mask:
         properties = {"spacing": [float(s) for s in spacing_zyx]}
         with _lock, _unchanged_process():
             found = predictor.predict_single_npy_array(

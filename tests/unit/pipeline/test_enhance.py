@@ -1,5 +1,7 @@
 """The pipeline from volumes to a volume, with a network that adds nothing: what goes in must come out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -7,7 +9,8 @@ import torch
 
 from enhancement.errors import Cancelled, GateRefused
 from enhancement.imaging.brain.extraction import FoundBrain, StrippedInput
-from enhancement.imaging.intensity import brain_statistics
+from enhancement.imaging.gate.checks import anatomy
+from enhancement.imaging.intensity import brain_statistics, from_unit
 from enhancement.imaging.preparation import NetworkInput, StudyImages, prepare
 from enhancement.imaging.registration.register import resample
 from enhancement.network.architectures.residual_unet import ResidualUNet
@@ -18,8 +21,26 @@ from enhancement.network.weights import write_model
 from enhancement.pipeline.enhance import Enhancement, enhance
 from enhancement.pipeline.networks import Networks
 from enhancement.recipes.amplification import T1C_PRO
-from enhancement.settings import Settings, parse_settings
+from enhancement.recipes.base import Finished, OwnSettings, Predicted
+from enhancement.settings import Role, Settings, parse_settings
 from unit.template_study import template_images
+
+
+def _twice(predicted: Predicted, _own: OwnSettings) -> Finished:
+    seen = from_unit(predicted.mean_zyx, -3, 12, predicted.statistics["T1"])
+    return np.where(predicted.inside, 2 * seen, seen), seen
+
+
+TINY = replace(
+    T1C_PRO,
+    name="tiny",
+    needed=(Role.T1,),
+    wanted=(),
+    reference=Role.T1,
+    covering=(Role.T1,),
+    checks=(anatomy,),
+    finish=_twice,
+)
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +175,47 @@ class TestEnhance:
         with pytest.raises(GateRefused) as error:
             enhance(swapped, T1C_PRO, Networks(ensemble, StrippedInput()), Settings())
         assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.reason
+
+
+@pytest.fixture(scope="module")
+def made(images: StudyImages, tmp_path_factory: pytest.TempPathFactory) -> Enhancement:
+    """The T1 twice as bright above 1, by a recipe of a few lines."""
+    network = ResidualUNet(1, 1, levels=1, convolutions=1, head="residual")
+    torch.nn.init.zeros_(network.last.weight)
+    torch.nn.init.zeros_(network.last.bias)
+    manifest = Manifest(
+        name="tiny",
+        version="0",
+        recipe="tiny",
+        network=NetworkShape(in_channels=1, channels=1, levels=1, convolutions=1, head="residual"),
+        inputs=(InputChannel(role="T1", z_min=-3, z_max=12),),
+        output=OutputScale(z_min=-3, z_max=12, reference="T1"),
+        folds=(Fold(file="fold-0.safetensors", sha256="0" * 64),),
+    )
+    folder = tmp_path_factory.mktemp("tiny")
+    write_model(folder, manifest, [network.state_dict()])
+    networks = Networks(load_ensemble(folder, device="cpu", mirrorings=1), StrippedInput())
+    settings = parse_settings({"Preprocessing": {"BiasField": False}, "Output": {"NativeMethod": "resampled"}})
+    return enhance(images, TINY, networks, settings)
+
+
+class TestAnotherRecipe:
+    """One input, another reference, a finish and a check of its own: the method is the same."""
+
+    def test_lies_on_its_own_reference(self, images: StudyImages, made: Enhancement) -> None:
+        """The T1's grid, which is another one than the T1c's."""
+        assert made.image.GetOrigin() == images["T1"].GetOrigin() != images["T1C"].GetOrigin()
+        assert made.prepared.reference == "T1"
+        assert set(made.prepared.registrations) == {"ATLAS"}
+
+    def test_is_finished_by_the_recipe(self, images: StudyImages, made: Enhancement) -> None:
+        """Twice as bright deep inside."""
+        inner = sitk.GetArrayFromImage(sitk.BinaryErode(made.brain, [3, 3, 3])) > 0
+        before, after = (sitk.GetArrayFromImage(image)[inner] for image in (images["T1"], made.image))
+        assert np.median(after / before) == pytest.approx(2.0, abs=0.05)
+
+    def test_is_held_against_its_own_checks_alone(self, made: Enhancement) -> None:
+        """The brain's, and the spread that every ensemble has."""
+        assert {check.code for check in made.checks} == {
+            "BRAIN_SMALL", "BRAIN_LARGE", "ATLAS", "OVERHANG", "SPREAD",
+        }  # fmt: skip

@@ -12,13 +12,13 @@ from io import BytesIO
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from enhancement import __version__
+from enhancement.arrays import Volume
 from enhancement.dicom.identity import ResultIdentity, digest_uid
 from enhancement.dicom.own_series import SOFTWARE
 from enhancement.dicom.reading.series import SeriesVolume, SourceSlice
@@ -361,5 +361,5 @@ def _require_grid(volume: sitk.Image, reference: sitk.Image, slices: Sequence[So
         )
 
 
-def _array(image: sitk.Image) -> NDArray[np.float32]:
+def _array(image: sitk.Image) -> Volume:
     return np.asarray(sitk.GetArrayViewFromImage(image), dtype=np.float32)

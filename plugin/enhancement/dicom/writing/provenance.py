@@ -46,7 +46,7 @@ class Provenance:
     missing_roles : sequence of str
         Inputs that the network can take and that the study did not have.
     warnings : sequence of str
-        Sentences of the quality gate; they go into Image Comments.
+        Sentences of the gate; they go into Image Comments.
     superseded_series_instance_uid : str, optional
         Former result for the same study, made from other inputs, another model or other settings.
     face_removed : bool

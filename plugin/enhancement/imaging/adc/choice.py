@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
+
+from enhancement.arrays import Mask, Volume
 
 _PLAUSIBLE_MM2_S = (0.4e-3, 1.6e-3)
 _SAME_MEDIAN = 0.10
@@ -96,9 +97,9 @@ def choose_adc(computed: ComputedMap, scanners: sitk.Image, *, same_acquisition:
 
 def _by_quality(
     computed: ComputedMap,
-    own: NDArray[np.float32],
-    other: NDArray[np.float32],
-    head: NDArray[np.bool_],
+    own: Volume,
+    other: Volume,
+    head: Mask,
     difference: float,
 ) -> AdcChoice:
     if computed.unevenness > _UNEVEN:
@@ -116,7 +117,7 @@ def _by_quality(
     return AdcChoice(False, said + (", so one of them is wrong" if difference > _SAME_MEDIAN else ""))
 
 
-def head_of(b0: sitk.Image) -> NDArray[np.bool_]:
+def head_of(b0: sitk.Image) -> Mask:
     """Where the b = 0 image has tissue, (z, y, x)."""
     array = sitk.GetArrayViewFromImage(b0)
     return np.asarray(array > _HEAD * float(np.percentile(array, 99)))
@@ -131,10 +132,10 @@ def _onto(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
     return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkFloat32)
 
 
-def _values(image: sitk.Image, head: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _values(image: sitk.Image, head: Mask) -> Volume:
     return np.asarray(sitk.GetArrayViewFromImage(image)[head], dtype=np.float32)
 
 
-def _median(values: NDArray[np.float32]) -> float:
+def _median(values: Volume) -> float:
     positive = values[values > 0]
     return float(np.median(positive)) if positive.size else 0.0

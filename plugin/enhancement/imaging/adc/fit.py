@@ -17,6 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from enhancement.errors import DiffusionInputError
 
 MAXIMUM_MM2_S = 4e-3  # free water at body temperature has 3.0e-3
@@ -94,25 +95,23 @@ def _check(images: Sequence[sitk.Image], b_values: Sequence[float]) -> None:
             raise DiffusionInputError("the diffusion volumes were to share one grid, found different ones")
 
 
-def _log_signal(signal: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+def _log_signal(signal: Volume, sigma: float) -> Volume:
     floor = max((0.5 * sigma) ** 2, 1e-6)
-    logs: NDArray[np.float32] = 0.5 * np.log(np.maximum(signal**2 - np.float32(sigma**2), np.float32(floor)))
+    logs: Volume = 0.5 * np.log(np.maximum(signal**2 - np.float32(sigma**2), np.float32(floor)))
     return logs
 
 
-def _closed_form(logs: Sequence[NDArray[np.float32]], b: NDArray[np.float64]) -> NDArray[np.float32]:
-    adc: NDArray[np.float32] = (logs[0] - logs[1]) / np.float32(b[1] - b[0])
+def _closed_form(logs: Sequence[Volume], b: NDArray[np.float64]) -> Volume:
+    adc: Volume = (logs[0] - logs[1]) / np.float32(b[1] - b[0])
     return adc
 
 
-def _weighted_fit(
-    logs: Sequence[NDArray[np.float32]], signals: Sequence[NDArray[np.float32]], b: NDArray[np.float64]
-) -> NDArray[np.float32]:
+def _weighted_fit(logs: Sequence[Volume], signals: Sequence[Volume], b: NDArray[np.float64]) -> Volume:
     weights = [signal.astype(np.float64) ** 2 for signal in signals]
     total = sum(weights) + 1e-12
     b_mean = sum(w * x for w, x in zip(weights, b, strict=True)) / total
     log_mean = sum(w * y for w, y in zip(weights, logs, strict=True)) / total
     covariance = sum(w * (x - b_mean) * (y - log_mean) for w, x, y in zip(weights, b, logs, strict=True))
     variance = sum(w * (x - b_mean) ** 2 for w, x in zip(weights, b, strict=True)) + 1e-12
-    slope: NDArray[np.float32] = (-covariance / variance).astype(np.float32)
+    slope: Volume = (-covariance / variance).astype(np.float32)
     return slope

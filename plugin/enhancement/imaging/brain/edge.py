@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
+from enhancement.arrays import Mask, Volume
 from enhancement.imaging.registration.register import bounding_window
 
 REACH_MM = 5.0
@@ -63,7 +63,7 @@ def widen(
     return sitk.Paste(sitk.Cast(brain > 0, sitk.sitkUInt8), wider, wider.GetSize(), [0, 0, 0], first)
 
 
-def _beside_brain(image: sitk.Image, brain: sitk.Image) -> NDArray[np.float32]:
+def _beside_brain(image: sitk.Image, brain: sitk.Image) -> Volume:
     """A series in units of the brain's mean around each place."""
     inside = sitk.Cast(brain > 0, sitk.sitkFloat32)
     seen = sitk.Cast(image, sitk.sitkFloat32)
@@ -71,7 +71,7 @@ def _beside_brain(image: sitk.Image, brain: sitk.Image) -> NDArray[np.float32]:
     return np.asarray(_array(seen) * weight / np.maximum(total, 1e-6), dtype=np.float32)
 
 
-def _touching(both: NDArray[np.bool_], brain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _touching(both: Mask, brain: Mask) -> Mask:
     """The pieces that hold brain: a speck behind the bone is none of them."""
     labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(both.astype(np.uint8))))
     kept = np.zeros(int(labels.max()) + 1, dtype=bool)
@@ -80,5 +80,5 @@ def _touching(both: NDArray[np.bool_], brain: NDArray[np.bool_]) -> NDArray[np.b
     return np.asarray(kept[labels])
 
 
-def _array(image: sitk.Image) -> NDArray[np.float32]:
+def _array(image: sitk.Image) -> Volume:
     return np.asarray(sitk.GetArrayFromImage(image))

@@ -15,14 +15,15 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from enhancement.arrays import Mask, Volume
 from enhancement.errors import SkullStripFailed
 from enhancement.imaging.registration.similarity import head_points
 from enhancement.imaging.resampling import antialiased, resample
 
 #: A head in [0, 1], (z, y, x) at 2 mm, to the probability of brain on the same grid.
-Segment = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Segment = Callable[[Volume], Volume]
 #: A head (z, y, x) in its own numbers and its spacing (z, y, x) in mm, to a brain mask on the same grid.
-SegmentNative = Callable[[NDArray[np.float32], tuple[float, float, float]], NDArray[np.bool_]]
+SegmentNative = Callable[[Volume, tuple[float, float, float]], Mask]
 
 GRID_SPACING_MM = 2.0
 _SIZE = (112, 128, 112)  # x, y, z: the simulated heads of the training, so that air has the same share
@@ -92,13 +93,13 @@ class BuiltInExtractor:
 
     def extract(self, head: sitk.Image) -> FoundBrain:
         """Try the head upright; where that gives no plausible brain, on its sides, on its face and tilted."""
-        best, best_quality = None, 0.0
+        best, best_certainty = None, 0.0
         for turn in _turns():
             probability = self._probability(head, turn)
-            mask, quality = self._clean(probability)
-            if mask is not None and quality > best_quality:
-                best, best_quality = (probability, mask), quality
-            if best_quality >= _GOOD:
+            mask, certainty = self._clean(probability)
+            if mask is not None and certainty > best_certainty:
+                best, best_certainty = (probability, mask), certainty
+            if best_certainty >= _GOOD:
                 break
         if best is None:
             raise SkullStripFailed(
@@ -231,7 +232,7 @@ def head_grid(head: sitk.Image, turn: NDArray[np.float64] | None = None) -> sitk
     return grid
 
 
-def head_unit(array_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
+def head_unit(array_zyx: Volume) -> Volume:
     """A head in [0, 1], as the built-in network was trained: 1 is the 99.5th percentile of all voxels."""
     positive = np.maximum(array_zyx, 0)
     top = max(float(np.quantile(positive.ravel()[::7], _UPPER_QUANTILE)), 1e-6)

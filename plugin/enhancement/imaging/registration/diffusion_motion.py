@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
+from enhancement.imaging.registration.prepared_pair import FixedSeries, MovingSeries, PreparedPair
 from enhancement.imaging.registration.refinement import refine
 from enhancement.imaging.registration.similarity import mask_points
 from enhancement.imaging.registration.transforms import of_points
@@ -35,9 +36,9 @@ def align_diffusion(images: Sequence[sitk.Image]) -> list[sitk.Image]:
     corners = mask_points(tissue, 20.0)
     if len(corners) < _LEAST_CORNERS:
         return list(images)
-    aligned = [fixed]
+    aligned, reference = [fixed], FixedSeries(fixed, tissue, rim_mm=0.0)
     for moving in images[1:]:
-        transform = refine(fixed, tissue, moving, sitk.AffineTransform(3), rim_mm=0.0)
+        transform = refine(PreparedPair(reference, MovingSeries(moving)), sitk.AffineTransform(3))
         moved = np.linalg.norm(of_points(transform)(corners) - corners, axis=1).mean()
         still = moved < min(fixed.GetSpacing()) / 3 or moved > _LARGEST_MOTION_MM
         aligned.append(moving if still else resample(moving, fixed, transform, "linear"))

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from enhancement.errors import RegistrationFailed
-from enhancement.imaging.registration.flatten_bias import flatten_bias
 from enhancement.imaging.registration.mutual_information import MutualInformation
-from enhancement.imaging.registration.similarity import Points, mask_points, resample_isotropic
+from enhancement.imaging.registration.prepared_pair import PreparedPair
 from enhancement.imaging.registration.transforms import (
     Matrix,
     Vector,
@@ -24,58 +23,33 @@ from enhancement.imaging.registration.transforms import (
     of_points,
     rotation_matrix,
 )
-from enhancement.imaging.resampling import bounding_window
 
 Freedom = Literal["rigid", "affine"]
 
-_LEVELS_MM = (4.0, 2.0)
-_POINTS = 30_000
-_RIM_MM = 6.0  # CSF, skull and scalp next to the brain tell where its edge is
-_WINDOW_MM = 30.0
 _RADIUS_MM = 70.0  # of a head: a parameter of rotation moves its surface as one of translation does, in mm
 _LEAST_SEEN = 0.1
 _ITERATIONS = 60
 
 
-def refine(
-    fixed: sitk.Image,
-    brain: sitk.Image,
-    moving: sitk.Image,
-    start: sitk.Transform,
-    *,
-    freedom: Freedom = "rigid",
-    rim_mm: float = _RIM_MM,
-) -> sitk.AffineTransform:
+def refine(pair: PreparedPair, start: sitk.Transform, *, freedom: Freedom = "rigid") -> sitk.AffineTransform:
     """Improve a transform.
 
     Parameters
     ----------
-    fixed, moving : sitk.Image
-        Two series of one head.
-    brain : sitk.Image, uint8
-        In the fixed space.
+    pair : PreparedPair
     start : sitk.Transform
         Linear; points of the fixed space to points of the moving one. What it scales or shears stays scaled or sheared.
     freedom : "rigid" or "affine"
-    rim_mm : float
-        How much around the brain counts too.
 
     Raises
     ------
     RegistrationFailed
         If hardly any of the brain lies within the moving series.
     """
-    window = bounding_window(brain, _WINDOW_MM)
-    fixed = resample_isotropic(sitk.RegionOfInterest(fixed, *window), _LEVELS_MM[-1])
-    moving = resample_isotropic(moving, _LEVELS_MM[-1])
-    near = _dilated(sitk.Resample(brain, fixed, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8), rim_mm)
     matrix, offset = linear_parts(start)
-    for number, spacing_mm in enumerate(_LEVELS_MM):
+    for number, (still, points) in enumerate(zip(pair.fixed.levels, pair.fixed.scattered, strict=True)):
         pose = linear_transform(matrix, offset)
-        still = flatten_bias(resample_isotropic(fixed, spacing_mm), brain)
-        other = flatten_bias(resample_isotropic(moving, spacing_mm), brain, pose)
-        points = _scattered(near, np.random.default_rng(number))
-        information = MutualInformation.of(still, points, other, of_points(pose))
+        information = MutualInformation.of(still, points, pair.moving_level(number, pose), of_points(pose))
         if len(information.points) < _LEAST_SEEN * len(points):
             raise RegistrationFailed("two series of one head were to overlap, found none after the search")
         matrix, offset = _climb(information, matrix, offset, freedom)
@@ -126,19 +100,3 @@ def _stretch(entries: NDArray[np.float64]) -> Matrix:
 
 def _by_stretch(entries: NDArray[np.float64], by_matrix: Matrix) -> NDArray[np.float64]:
     return by_matrix.ravel()
-
-
-def _dilated(brain: sitk.Image, rim_mm: float) -> sitk.Image:
-    radius = [round(rim_mm / s) for s in brain.GetSpacing()]
-    return sitk.BinaryDilate(sitk.Cast(brain > 0, sitk.sitkUInt8), radius)
-
-
-def _scattered(mask: sitk.Image, rng: np.random.Generator) -> Points:
-    """Points anywhere in the voxels of a mask."""
-    voxels = mask_points(mask, 0.0)
-    if len(voxels) == 0:
-        raise RegistrationFailed("a brain mask to register was needed, found next to no voxels in it")
-    chosen = voxels[rng.integers(0, len(voxels), _POINTS)]
-    axes = np.reshape(mask.GetDirection(), (3, 3)) * np.asarray(mask.GetSpacing())
-    scattered: Points = chosen + rng.uniform(-0.5, 0.5, chosen.shape) @ axes.T
-    return scattered

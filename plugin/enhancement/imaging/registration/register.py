@@ -1,8 +1,9 @@
 """Rigid registration of every series to the T1c, and one affine step of the T1c to the atlas.
 
 A coarse search (`search.py`) finds the head wherever it lies, a quasi-Newton climb (`refinement.py`) improves the pose
-on two levels, and `agreement.py` measures how far the result can be believed. Transforms map points of the fixed
-space to points of the moving one, so that `compose` and one resampling bring every series to the network's grid.
+on two levels, and `registration_quality.py` measures how far the result can be believed. All three look at the same
+prepared pair (`prepared_pair.py`). Transforms map points of the fixed space to points of the moving one, so that
+`compose` and one resampling bring every series to the network's grid.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import SimpleITK as sitk
 
 from enhancement.imaging.registration.diffusion_motion import align_diffusion
+from enhancement.imaging.registration.prepared_pair import FixedSeries, MovingSeries, PreparedPair
 from enhancement.imaging.registration.refinement import refine
 from enhancement.imaging.registration.registration_quality import Registration, judge
 from enhancement.imaging.registration.search import find_in_atlas, find_rigid
@@ -17,6 +19,7 @@ from enhancement.imaging.registration.transforms import compose, linear_parts, r
 from enhancement.imaging.resampling import Interpolation, bounding_window, resample
 
 __all__ = [
+    "FixedSeries",
     "Interpolation",
     "Registration",
     "align_diffusion",
@@ -31,15 +34,13 @@ __all__ = [
 ]
 
 
-def register_rigid(fixed: sitk.Image, fixed_brain: sitk.Image, moving: sitk.Image) -> Registration:
+def register_rigid(fixed: FixedSeries, moving: sitk.Image) -> Registration:
     """Find where another series of the same head lies.
 
     Parameters
     ----------
-    fixed : sitk.Image, float32
-        The series whose brain is known.
-    fixed_brain : sitk.Image, uint8
-        Its brain mask. What is far from it does not count, so that a moved jaw or neck don't either.
+    fixed : FixedSeries
+        The series whose brain is known. Make it once for all series that are registered to it.
     moving : sitk.Image, float32
         The other series, with skull.
 
@@ -48,24 +49,22 @@ def register_rigid(fixed: sitk.Image, fixed_brain: sitk.Image, moving: sitk.Imag
     RegistrationFailed
         If no pose has the two overlap.
     """
-    transform = refine(fixed, fixed_brain, moving, find_rigid(fixed, fixed_brain, moving))
-    return judge(fixed, fixed_brain, moving, transform)
+    pair = PreparedPair(fixed, MovingSeries(moving))
+    return judge(pair, refine(pair, find_rigid(pair)))
 
 
-def judge_alignment(fixed: sitk.Image, fixed_brain: sitk.Image, moving: sitk.Image) -> Registration:
+def judge_alignment(fixed: FixedSeries, moving: sitk.Image) -> Registration:
     """How well two series agree as they lie, without moving one; for volumes that share a grid."""
-    return judge(fixed, fixed_brain, moving, sitk.AffineTransform(3))
+    return judge(PreparedPair(fixed, MovingSeries(moving)), sitk.AffineTransform(3))
 
 
-def register_affine(template: sitk.Image, template_brain: sitk.Image, moving: sitk.Image) -> Registration:
+def register_affine(template: FixedSeries, moving: sitk.Image) -> Registration:
     """Find the brain of a patient in the atlas by 12 parameters.
 
     Parameters
     ----------
-    template : sitk.Image, float32
-        The atlas' T1, brain only.
-    template_brain : sitk.Image, uint8
-        Its brain mask.
+    template : FixedSeries
+        The atlas' T1, brain only, and its brain mask.
     moving : sitk.Image, float32
         A series of the patient, 0 outside the brain.
 
@@ -74,6 +73,5 @@ def register_affine(template: sitk.Image, template_brain: sitk.Image, moving: si
     RegistrationFailed
         If no pose has the two overlap.
     """
-    start = find_in_atlas(template, template_brain, moving)
-    transform = refine(template, template_brain, moving, start, freedom="affine")
-    return judge(template, template_brain, moving, transform)
+    pair = PreparedPair(template, MovingSeries(moving))
+    return judge(pair, refine(pair, find_in_atlas(pair), freedom="affine"))

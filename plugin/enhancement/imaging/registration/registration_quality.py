@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from enhancement.imaging.registration.flatten_bias import flatten_bias
-from enhancement.imaging.registration.search import COARSE_MM, coarse_brain
-from enhancement.imaging.registration.similarity import Similarity, mask_points, resample_isotropic
+from enhancement.imaging.registration.prepared_pair import COARSE_MM, PreparedPair
+from enhancement.imaging.registration.similarity import Similarity
 from enhancement.imaging.registration.transforms import Vector, of_points, rotation_matrix
 
 _WRONG_POSES = 24
@@ -40,18 +39,22 @@ class Registration:
     neighbour: float = 0.0
 
 
-def judge(fixed: sitk.Image, brain: sitk.Image, moving: sitk.Image, transform: sitk.Transform) -> Registration:
+def judge(pair: PreparedPair, transform: sitk.Transform) -> Registration:
     """Compare a result with wrong poses and with its neighbours.
+
+    Parameters
+    ----------
+    pair : PreparedPair
+    transform : sitk.Transform
+        Linear; points of the fixed space to points of the moving one.
 
     Raises
     ------
     RegistrationFailed
         If the brain mask has next to no voxels.
     """
-    still = flatten_bias(resample_isotropic(fixed, COARSE_MM), brain)
-    other = flatten_bias(resample_isotropic(moving, COARSE_MM), brain, transform)
-    around, center = coarse_brain(brain, still)
-    similarity = Similarity.of(still, mask_points(around, COARSE_MM), other)
+    center = pair.fixed.center
+    similarity = Similarity.of(pair.fixed.coarse, pair.fixed.around(COARSE_MM), pair.moving_coarse(transform))
     moved = of_points(transform)
 
     def beside(turn: Vector, shift: Vector) -> float:

@@ -16,26 +16,23 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from enhancement.errors import RegistrationFailed
-from enhancement.imaging.registration.flatten_bias import flatten_bias
-from enhancement.imaging.registration.similarity import Similarity, head_points, mask_points, resample_isotropic
+from enhancement.imaging.registration.prepared_pair import COARSE_MM, PreparedPair
+from enhancement.imaging.registration.similarity import Similarity
 from enhancement.imaging.registration.transforms import Vector, rotation_about, rotation_matrix
 
-COARSE_MM = 6.0
-_AROUND_MM = 20.0  # the search sees skull, scalp and air next to the brain too: they tell poses far apart
 _ROUGH_MM = 12.0  # lattice and blur of the first walk
 _WALKED_STARTS = 30
 _REFINED_STARTS = 5
 _WIDE_STEPS = ((10.0, 14.0), (5.0, 7.0))  # degrees, mm
 _FINE_STEPS = ((4.0, 5.0), (2.0, 2.5), (1.0, 1.2))
 _NEIGHBOUR = np.array([np.radians(10.0)] * 3 + [10.0] * 3)
-_LEAST_POINTS = 100
 
 _Pose = NDArray[np.float64]  # rotation vector (radians), translation (mm), about the brain's centre
 _Scored = tuple[float, _Pose]
-_Starts = Callable[[sitk.Image, Vector], list[_Pose]]
+_Starts = Callable[[Vector], list[_Pose]]  # of the shift that brings the head's centre onto the brain's
 
 
-def find_rigid(fixed: sitk.Image, brain: sitk.Image, moving: sitk.Image) -> sitk.AffineTransform:
+def find_rigid(pair: PreparedPair) -> sitk.AffineTransform:
     """Where the head of one series lies in another, within some millimetres and degrees.
 
     Raises
@@ -43,10 +40,10 @@ def find_rigid(fixed: sitk.Image, brain: sitk.Image, moving: sitk.Image) -> sitk
     RegistrationFailed
         If no pose has the two overlap.
     """
-    return _find(fixed, brain, moving, _rigid_starts)
+    return _find(pair, _rigid_starts)
 
 
-def find_in_atlas(template: sitk.Image, brain: sitk.Image, moving: sitk.Image) -> sitk.AffineTransform:
+def find_in_atlas(pair: PreparedPair) -> sitk.AffineTransform:
     """Where the atlas' brain lies in a stripped series, whichever way up the patient lay.
 
     Raises
@@ -54,7 +51,7 @@ def find_in_atlas(template: sitk.Image, brain: sitk.Image, moving: sitk.Image) -
     RegistrationFailed
         If no pose has the two overlap.
     """
-    return _find(template, brain, moving, _atlas_starts)
+    return _find(pair, _atlas_starts)
 
 
 @dataclass(frozen=True)
@@ -93,30 +90,14 @@ class Walker:
         return score, pose
 
 
-def coarse_brain(brain: sitk.Image, coarse: sitk.Image) -> tuple[sitk.Image, Vector]:
-    """The brain with what is around it on a coarse grid, and the brain's centre.
-
-    Raises
-    ------
-    RegistrationFailed
-        If the mask has next to no voxels.
-    """
-    near = sitk.Resample(brain, coarse, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
-    inside = mask_points(near, COARSE_MM)
-    if len(inside) < _LEAST_POINTS:
-        raise RegistrationFailed("a brain mask to register was needed, found next to no voxels in it")
-    around = sitk.BinaryDilate(near, [round(_AROUND_MM / s) for s in near.GetSpacing()])
-    return around, inside.mean(axis=0)
-
-
-def _find(fixed: sitk.Image, brain: sitk.Image, moving: sitk.Image, starts_of: _Starts) -> sitk.AffineTransform:
-    # Unlevelled, the slopes of two receive fields agree in any pose, and wrong ones outscore the true one.
-    still, other = flatten_bias(resample_isotropic(fixed, COARSE_MM), brain), resample_isotropic(moving, COARSE_MM)
-    other = flatten_bias(other, sitk.OtsuThreshold(other, 0, 1, 64))
-    around, center = coarse_brain(brain, still)
-    rough = Walker(Similarity.of(_blurred(still), mask_points(around, _ROUGH_MM), _blurred(other)), center)
-    fine = Walker(Similarity.of(still, mask_points(around, COARSE_MM), other), center)
-    pose = _search(rough, fine, starts_of(moving, center))
+def _find(pair: PreparedPair, starts_of: _Starts) -> sitk.AffineTransform:
+    # With their receive fields, two series agree in any pose by the slopes of the fields, and wrong ones outscore the
+    # true one.
+    fixed, still, other = pair.fixed, pair.fixed.coarse, pair.moving.coarse
+    center = fixed.center
+    rough = Walker(Similarity.of(_blurred(still), fixed.around(_ROUGH_MM), _blurred(other)), center)
+    fine = Walker(Similarity.of(still, fixed.around(COARSE_MM), other), center)
+    pose = _search(rough, fine, starts_of(pair.moving.center - center))
     return rotation_about(pose[:3], center, pose[3:])
 
 
@@ -163,9 +144,8 @@ def _best_at_each_place(ranked: Sequence[_Scored]) -> list[_Scored]:
     return list(best.values())
 
 
-def _rigid_starts(moving: sitk.Image, center: Vector) -> list[_Pose]:
+def _rigid_starts(shift: Vector) -> list[_Pose]:
     """The scanner's coordinates, and the head's centre near the brain's; turned by up to 22 degrees about each axis."""
-    shift = head_points(moving).mean(axis=0) - center
     # The brain's centre lies above and behind the centre of all tissue when the neck is in view.
     grid = product((-20.0, 0.0, 20.0), (-20.0, 0.0, 20.0), (-25.0, 0.0, 25.0, 50.0))
     shifts = [np.zeros(3), *(shift + np.array(offset) for offset in grid)]
@@ -173,9 +153,8 @@ def _rigid_starts(moving: sitk.Image, center: Vector) -> list[_Pose]:
     return [np.concatenate([turn, move]) for turn, move in product(turns, shifts)]
 
 
-def _atlas_starts(moving: sitk.Image, center: Vector) -> list[_Pose]:
+def _atlas_starts(shift: Vector) -> list[_Pose]:
     """The head upright, on either side, on its face, and tilted; the brain's centre on the atlas' centre."""
-    shift = head_points(moving).mean(axis=0) - center
     quarter = [np.array([0.0, 0.0, a]) for a in np.radians([0.0, 90.0, -90.0, 180.0])]
     quarter += [np.array([a, 0.0, 0.0]) for a in np.radians([90.0, -90.0])]
     quarter += [np.array([0.0, a, 0.0]) for a in np.radians([90.0, -90.0])]

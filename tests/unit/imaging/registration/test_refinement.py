@@ -13,6 +13,7 @@ from scipy import ndimage
 from enhancement.errors import RegistrationFailed
 from enhancement.imaging.registration.flatten_bias import flatten_bias
 from enhancement.imaging.registration.mutual_information import MutualInformation, interpolate
+from enhancement.imaging.registration.prepared_pair import FixedSeries, MovingSeries, PreparedPair
 from enhancement.imaging.registration.refinement import refine
 from enhancement.imaging.registration.similarity import index_to_physical, mask_points, resample_isotropic
 from enhancement.imaging.registration.transforms import of_points, rotation_about
@@ -62,6 +63,10 @@ def pair() -> tuple[sitk.Image, sitk.Image, sitk.Image]:
     return t1, sitk.Cast(smooth > 0.15, sitk.sitkUInt8), other
 
 
+def _pair(fixed: sitk.Image, brain: sitk.Image, moving: sitk.Image) -> PreparedPair:
+    return PreparedPair(FixedSeries(fixed, brain), MovingSeries(moving))
+
+
 def _error_mm(found: sitk.Transform, brain: sitk.Image) -> float:
     points = mask_points(brain, 8.0)
     return float(np.linalg.norm(of_points(found)(points) - points, axis=1).mean())
@@ -76,7 +81,7 @@ def test_receive_fields_do_not_pull_the_optimum_aside(
     start = rotation_about(np.radians([4.0, -3.0, 3.0]), np.zeros(3), np.array([3.0, -3.0, 2.5]))
     fixed, moving = _field(t1, [-s for s in slope]), _field(other, slope)
     assert _error_mm(start, brain) > 5
-    assert _error_mm(refine(fixed, brain, moving, start), brain) < 0.25
+    assert _error_mm(refine(_pair(fixed, brain, moving), start), brain) < 0.25
 
 
 def test_affine_finds_a_larger_head(pair: tuple[sitk.Image, sitk.Image, sitk.Image]) -> None:
@@ -84,7 +89,7 @@ def test_affine_finds_a_larger_head(pair: tuple[sitk.Image, sitk.Image, sitk.Ima
     t1, brain, other = pair
     stretched = sitk.Image(other)
     stretched.SetSpacing([s * f for s, f in zip(other.GetSpacing(), (1.0, 1.06, 1.0), strict=True)])
-    found = refine(t1, brain, stretched, sitk.AffineTransform(3), freedom="affine")
+    found = refine(_pair(t1, brain, stretched), sitk.AffineTransform(3), freedom="affine")
     index = np.array([other.TransformPhysicalPointToContinuousIndex(p) for p in mask_points(brain, 12.0).tolist()])
     truth = index_to_physical(stretched, index)
     errors = np.linalg.norm(of_points(found)(mask_points(brain, 12.0)) - truth, axis=1)
@@ -96,7 +101,7 @@ def test_nothing_in_common(pair: tuple[sitk.Image, sitk.Image, sitk.Image]) -> N
     t1, brain, other = pair
     away = rotation_about(np.zeros(3), np.zeros(3), np.array([500.0, 0.0, 0.0]))
     with pytest.raises(RegistrationFailed, match="overlap"):
-        refine(t1, brain, other, away)
+        refine(_pair(t1, brain, other), away)
 
 
 def test_information_and_its_derivative_agree(pair: tuple[sitk.Image, sitk.Image, sitk.Image]) -> None:

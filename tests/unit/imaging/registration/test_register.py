@@ -8,6 +8,7 @@ from scipy import ndimage
 from enhancement.errors import RegistrationFailed
 from enhancement.imaging.atlas import load_atlas
 from enhancement.imaging.registration.register import (
+    FixedSeries,
     align_diffusion,
     compose,
     linear_parts,
@@ -66,7 +67,7 @@ class TestRegisterRigid:
         image, brain = head
         other = sitk.Cast(image > 0.05, sitk.sitkFloat32) * (1.3 - image)
         moving, truth = _moved(other, turn, shift)
-        found = register_rigid(image, brain, moving)
+        found = register_rigid(FixedSeries(image, brain), moving)
         assert _error_mm(found.transform, truth, brain) < 0.5
         assert found.information > 3 * found.chance
 
@@ -75,13 +76,13 @@ class TestRegisterRigid:
         image, brain = head
         noise = sitk.GetImageFromArray(np.random.default_rng(0).random((72, 84, 70), dtype=np.float32))
         noise.CopyInformation(image)
-        found = register_rigid(image, brain, noise)
+        found = register_rigid(FixedSeries(image, brain), noise)
         assert found.information < 0.02
 
     def test_empty_mask(self, head: tuple[sitk.Image, sitk.Image]) -> None:
         """Without a brain there is nothing to register."""
         with pytest.raises(RegistrationFailed, match="brain mask"):
-            register_rigid(head[0], head[1] * 0, head[0])
+            register_rigid(FixedSeries(head[0], head[1] * 0), head[0])
 
 
 def test_affine_from_a_head_on_its_side(head: tuple[sitk.Image, sitk.Image]) -> None:
@@ -91,7 +92,7 @@ def test_affine_from_a_head_on_its_side(head: tuple[sitk.Image, sitk.Image]) -> 
     side, truth = _moved(stripped, [0, 0, 90], [20, 10, -30])
     turned, second = _moved(side, [10, 0, 0], [0, 0, 0])
     atlas = load_atlas()
-    found = register_affine(atlas.t1, atlas.brain, turned)
+    found = register_affine(FixedSeries(atlas.t1, atlas.brain), turned)
     assert _error_mm(found.transform, compose(truth, second), brain) < 1.0
 
 
