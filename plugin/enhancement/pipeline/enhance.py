@@ -16,6 +16,7 @@ from enhancement.imaging.atlas import to_image
 from enhancement.imaging.gate.checks import Check, check_input, check_spread, enforce
 from enhancement.imaging.native_grid import to_native_grid
 from enhancement.imaging.preparation import NetworkInput, StudyImages, prepare
+from enhancement.network.ensemble import Prediction
 from enhancement.network.manifest import Manifest
 from enhancement.pipeline.networks import Networks
 from enhancement.progress import Progress, Stopwatch, within
