@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import threading
@@ -14,6 +13,8 @@ from pathlib import Path
 from simulation.patient import PatientConfig, simulate_patient
 from training.choosing.store import StoredPatient, open_stored, remove_stored, store_patient, stored_files
 from training.simulated import FIRST_SEED
+
+_COUNTER = "made.count"
 
 
 @dataclass(frozen=True)
@@ -51,24 +52,51 @@ class Population:
 
 
 def make_next(population: Population) -> Path:
-    """Simulate the next patient, store it, and remove the oldest beyond the limit."""
-    population.folder.mkdir(parents=True, exist_ok=True)
-    counter = population.folder / "made.count"
-    number = int(counter.read_text()) if counter.exists() else 0
-    path = population.folder / f"{number:07d}.json"
+    """Simulate the next patient, store it, and remove the oldest beyond the limit.
+
+    Several processes may do so in one folder: a number is claimed by a file that only one of them can create.
+    """
+    folder = population.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    number = _claimed(folder)
+    path = folder / f"{number:07d}.json"
     store_patient(simulate_patient(FIRST_SEED + 100_000 * population.seed + number, config=population.config()), path)
-    partial = counter.with_suffix(".part")
-    partial.write_text(str(number + 1))
-    os.replace(partial, counter)
-    for old in stored_files(population.folder)[: -population.limit]:
+    _write_count(folder, max(made_in(folder), number + 1))
+    path.with_suffix(".claim").unlink()
+    for old in stored_files(folder)[: -population.limit]:
         remove_stored(old)
     return path
 
 
+def made_in(folder: Path) -> int:
+    """How many patients were made there so far, those that went included."""
+    counter = folder / _COUNTER
+    return int(counter.read_text()) if counter.exists() else 0
+
+
+def _claimed(folder: Path) -> int:
+    number = made_in(folder)
+    while True:
+        path = folder / f"{number:07d}.claim"
+        if not path.with_suffix(".json").exists():
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                pass
+            else:
+                return number
+        number += 1
+
+
+def _write_count(folder: Path, count: int) -> None:
+    partial = folder / f"{_COUNTER}.{os.getpid()}"
+    partial.write_text(str(count))
+    os.replace(partial, folder / _COUNTER)
+
+
 def make_many(population: Population, count: int) -> None:
     """Make patients one after another until `count` have been made in all, resting as the share asks."""
-    counter = population.folder / "made.count"
-    while (int(counter.read_text()) if counter.exists() else 0) < count:
+    while made_in(population.folder) < count:
         started = time.thread_time()
         make_next(population)
         time.sleep((time.thread_time() - started) * (1 / population.share - 1))
@@ -111,8 +139,7 @@ class GrowingCache:
     @property
     def made(self) -> int:
         """How many patients were made so far, those that went included."""
-        counter = self._folder / "made.count"
-        return int(json.loads(counter.read_text())) if counter.exists() else len(self._known)
+        return max(made_in(self._folder), len(self._known))
 
 
 class Maker:

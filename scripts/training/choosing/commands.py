@@ -70,14 +70,22 @@ def choose(
 
 
 def export(
-    run: Run,
-    half: Annotated[Path, typer.Option(help="folder to write: weights in half precision, and their record")],
-    checkpoint: Annotated[str, typer.Option(help="which of the run's checkpoints")] = checkpoints.FILE,
+    run: Annotated[list[Path], typer.Option(help="run folder, or checkpoint file; several make an ensemble's members")],
+    half: Annotated[
+        Path | None, typer.Option(help="folder for weights in half precision and their record, to go on from")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="model folder to write, as the plugin runs it")] = None,
+    version: Annotated[str, typer.Option(help="version of the model")] = "1.0.0",
 ) -> None:
-    """Write the averaged weights in half precision, to commit or to go on from on another machine."""
-    found = checkpoints.load(run / checkpoint)
-    checkpoints.export(found, half)
-    typer.echo(f"{half}: {found.step:,} steps")
+    """Write the averaged weights in half precision: to go on from on another machine, or for the plugin to run."""
+    from training.choosing.publish import publish
+
+    members = [checkpoints.load(path / checkpoints.FILE if path.is_dir() else path) for path in run]
+    if half is not None:
+        checkpoints.export(members[0], half)
+        typer.echo(f"{half}: {members[0].step:,} steps")
+    if model is not None:
+        typer.echo(f"{model}: digest {publish(model, members, version=version).digest[:12]}")
 
 
 def _before(run: Path, resume: bool, from_weights: Path | None) -> Checkpoint | None:

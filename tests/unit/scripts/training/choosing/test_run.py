@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from enhancement.network.ensemble import Ensemble
+from enhancement.network.weights import load_model
 from training.choosing import checkpoints
 from training.choosing.cache import GrowingCache
 from training.choosing.drawing import Drawer
 from training.choosing.grain import Grain, receive_field, shifted
 from training.choosing.losses import compute_loss, dimming, soft_dice
+from training.choosing.publish import publish
 from training.choosing.recipe import ChoosingRecipe, Terms, changed
 from training.choosing.trainer import ChoosingTrainer, RunSettings, learning_rate
 from unit.choosing_support import store_tiny, tiny_recipe
@@ -170,3 +173,27 @@ class TestRecipe:
         """With those that there are."""
         with pytest.raises(ValueError, match=r"terms\.bone=1"):
             changed(ChoosingRecipe(), ["terms.bone=1"])
+
+
+class TestPublish:
+    """From a checkpoint to images of the plugin."""
+
+    def test_the_plugin_runs_what_was_trained(self, source, tmp_path):
+        """Two members, two mirrorings each: left and right alone, since the network knows its place."""
+        recipe = tiny_recipe()
+        states = [train(recipe, source, tmp_path / str(i), 1 + i) for i in range(2)]
+        manifest = publish(tmp_path / "model", states, version="1.0.0")
+        ensemble = Ensemble(load_model(tmp_path / "model"), device="cpu", mirrorings=8)
+        prediction = ensemble.predict(np.random.default_rng(0).random((4, 16, 16, 16), dtype=np.float32))
+        assert manifest.network.kind == "half-resolution"
+        assert ensemble.mirrorings == ((), (4,))
+        assert prediction.predictions == 4
+        assert prediction.answers_czyx.shape == (3, 16, 16, 16)
+        assert np.array_equal(prediction.mean_zyx, prediction.answers_czyx[0])
+        assert 0 <= prediction.mean_zyx.min() <= prediction.mean_zyx.max() <= 1
+
+    def test_members_must_be_the_same_network(self, source, tmp_path):
+        """One manifest describes them all."""
+        states = [train(tiny_recipe(f"channels={c}"), source, tmp_path / str(c), 1) for c in (4, 6)]
+        with pytest.raises(ValueError, match="publish them apart"):
+            publish(tmp_path / "model", states, version="1.0.0")
