@@ -90,7 +90,7 @@ def main(
         typer.echo(f"{model}: {manifest.name} {manifest.version}, digest {manifest.digest[:12]}")
 
 
-for command in (commands.patients, commands.choose, commands.export):
+for command in (commands.patients, commands.choose, commands.measure, commands.export):
     app.command()(command)
 
 if __name__ == "__main__":

@@ -45,10 +45,11 @@ class Population:
 
     def config(self) -> PatientConfig:
         """The simulator's settings: only the full dose is rendered, other doses are arithmetic."""
-        known = {"doses": (1,), "anatomies": "" if self.anatomies is None else str(self.anatomies)}
-        if self.random_contrast:
-            known["random_contrast_share"] = self.random_contrast
-        return PatientConfig(**known)  # type: ignore[arg-type]
+        return PatientConfig(
+            doses=(1,),
+            anatomies="" if self.anatomies is None else str(self.anatomies),
+            random_contrast_share=self.random_contrast,
+        )
 
 
 def make_next(population: Population) -> Path:

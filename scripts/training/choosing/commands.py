@@ -65,8 +65,26 @@ def choose(
     with Maker(population) if share > 0 else nullcontext():
         settings = RunSettings(run, steps=steps, measure_every=measure_every)
         trainer = ChoosingTrainer(recipe, GrowingCache(population.folder), settings, before)
-        curve = LearningCurve(recipe, case or [], population.config(), run / "curve.md")
+        curve = LearningCurve(recipe, case or [], population.config(), run)
         trainer.run(measure=curve, report=_reporter(steps, trainer.step))
+
+
+def measure(
+    run: Run,
+    case: Annotated[list[Path] | None, typer.Option(help="brain-extracted real case; not asked where prepared")] = None,
+    anatomies: Anatomies = None,
+) -> None:
+    """Add a line to the run's learning curve from its last checkpoint; the run may go on meanwhile."""
+    import torch
+
+    from training.choosing.curve import TABLE, LearningCurve
+    from training.choosing.trainer import averaged
+
+    torch.set_num_threads(1)
+    found = checkpoints.load(run / checkpoints.FILE)
+    population = _population(run, found.recipe, anatomies, limit=1, share=1.0)
+    LearningCurve(found.recipe, case or [], population.config(), run)(averaged(found.recipe, found.average), found.step)
+    typer.echo((run / TABLE).read_text())
 
 
 def export(

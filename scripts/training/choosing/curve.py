@@ -16,6 +16,7 @@ from enhancement.network.architectures.half_resolution import HalfResolutionNet
 from evaluation.brightening import brightening
 from evaluation.measures import contrast, gain
 from simulation.patient import PatientConfig
+from training.choosing import curve_store
 from training.choosing.checkpoints import Row
 from training.choosing.curve_cases import CurveCase, Implant, real_case, simulated_case, with_implants
 from training.choosing.recipe import ChoosingRecipe
@@ -24,6 +25,7 @@ Volume = NDArray[np.float32]
 #: From the answers of a network (none for scaled subtraction) to an image.
 Method = Callable[[CurveCase], Volume]
 DOSE = 4.0
+TABLE = "curve.md"
 #: Of simulated patients that training never draws and no report counts.
 SIMULATED_SEEDS = (895_001, 895_002, 895_003, 895_004)
 _REAL = ("A", "vessels", "ml", "pieces", "calm", "noise", "CNR", "LBR-1")
@@ -78,27 +80,31 @@ class LearningCurve:
         Brain-extracted real cases with a segmentation.
     config : PatientConfig
         Of the simulated ones, which training never draws.
-    table : Path
-        Markdown file that gets a line a row.
+    run : Path
+        Gets the cases once they are prepared, and curve.md, which gets a line a row.
     """
 
-    def __init__(self, recipe: ChoosingRecipe, folders: Sequence[Path], config: PatientConfig, table: Path) -> None:
-        self._recipe, self._folders, self._config, self._table = recipe, folders, config, table
-        self._cases: list[CurveCase] = []
+    def __init__(self, recipe: ChoosingRecipe, folders: Sequence[Path], config: PatientConfig, run: Path) -> None:
+        self._recipe, self._folders, self._config, self._run = recipe, folders, config, run
 
     def __call__(self, network: HalfResolutionNet, step: int) -> Row:
         """Measure, and add a line to the table; scaled subtraction is its first line."""
-        if not self._cases:
-            self._cases = curve_cases(self._recipe, self._folders, self._config)
-            if not self._table.exists():
-                self._write("scaled subtraction", measure_all(self._cases, by_subtraction), header=True)
-        row = measure_all(self._cases, by_network(network, self._recipe))
+        cases = self._cases()
+        if not (self._run / TABLE).exists():
+            self._write("scaled subtraction", measure_all(cases, by_subtraction), header=True)
+        row = measure_all(cases, by_network(network, self._recipe))
         self._write(f"{step:,} steps", row)
         return row
 
+    def _cases(self) -> list[CurveCase]:
+        folder = self._run / "cases"
+        if not (folder / curve_store.LIST).exists():
+            curve_store.save(curve_cases(self._recipe, self._folders, self._config), folder)
+        return curve_store.load(folder)
+
     def _write(self, name: str, row: Row, *, header: bool = False) -> None:
         columns = [column for column in COLUMNS if column in row]
-        with self._table.open("a") as file:
+        with (self._run / TABLE).open("a") as file:
             if header:
                 file.write(f"| | {' | '.join(columns)} |\n|{'-|' * (len(columns) + 1)}\n")
             file.write(f"| {name} | {' | '.join(f'{float(row[column]):.3g}' for column in columns)} |\n")
@@ -137,11 +143,10 @@ def measure_case(case: CurveCase, image: Volume) -> Row:
     t1, t1c = case.volumes["T1"], case.volumes["T1C"]
     found = brightening(t1, t1c, image, case.brain, case.lesion)
     row: Row = {"A": found.lesion, "vessels": found.vessels, "ml": found.millilitres, "pieces": found.pieces}
-    regions = case.regions
-    row["calm"] = float(np.median(image[regions.white]) / np.median(t1c[regions.white]))
-    row["noise"] = _noise(image, regions.roi) / _noise(t1c, regions.roi)
+    row["calm"] = float(np.median(image[case.white]) / np.median(t1c[case.white]))
+    row["noise"] = _noise(image, case.roi) / _noise(t1c, case.roi)
     if case.lesion.any():
-        change = gain(contrast(image, case.lesion, regions.roi), contrast(t1c, case.lesion, regions.roi))
+        change = gain(contrast(image, case.lesion, case.roi), contrast(t1c, case.lesion, case.roi))
         row |= {"CNR": change.cnr, "LBR-1": change.contrast}
     if case.enhancement is not None:
         clean = case.volumes["clean"]

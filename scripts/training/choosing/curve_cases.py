@@ -6,8 +6,8 @@ a case.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from enhancement.imaging.preparation import prepare
 from enhancement.imaging.registration.register import resample
 from enhancement.network.manifest import InputChannel
 from evaluation.real import ENHANCING_LABEL, outlined, read_case
-from evaluation.regions import Regions, find_regions
+from evaluation.regions import find_regions
 from simulation.patient import PatientConfig, simulate_patient
 from training.choosing.recipe import ChoosingRecipe
 from training.choosing.truth import find_truth
@@ -46,15 +46,20 @@ class Implant:
     strength: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class CurveCase:
     """One case.
 
     Attributes
     ----------
+    name : str
     volumes : {role: (z, y, x)}
         Bias field removed, each in its own numbers; noise-free `clean` among them where it is known.
     brain, lesion : (z, y, x)
+    measured : Measured
+        What the series themselves say of the agent.
+    white, roi : (z, y, x)
+        Calm white matter, and the part of it that a reader would outline.
     enhancement : (z, y, x), optional
         Of simulated cases: what the agent added, in the units of the T1c.
     implants : list of Implant
@@ -65,20 +70,26 @@ class CurveCase:
     volumes: dict[str, Volume]
     brain: Mask
     lesion: Mask
+    measured: Measured
+    white: Mask
+    roi: Mask
     enhancement: Volume | None = None
     implants: list[Implant] = field(default_factory=list)
 
-    @cached_property
-    def measured(self) -> Measured:
-        """What the series themselves say of the agent."""
-        return measured_enhancement(self.volumes["T1"], self.volumes["T1C"], self.brain)
 
-    @cached_property
-    def regions(self) -> Regions:
-        """Calm white matter."""
-        return find_regions(
-            self.volumes["T1"], self.volumes["T1C"], self.brain, lesion=self.lesion, abnormal=self.lesion
-        )
+def describe(
+    name: str,
+    volumes: dict[str, Volume],
+    brain: Mask,
+    lesion: Mask,
+    enhancement: Volume | None = None,
+    implants: Sequence[Implant] = (),
+) -> CurveCase:
+    """A case with what can be found from its T1 and T1c alone."""
+    t1, t1c = volumes["T1"], volumes["T1C"]
+    regions = find_regions(t1, t1c, brain, lesion=lesion, abnormal=lesion)
+    measured = measured_enhancement(t1, t1c, brain)
+    return CurveCase(name, volumes, brain, lesion, measured, regions.white, regions.roi, enhancement, list(implants))
 
 
 def real_case(folder: Path, recipe: ChoosingRecipe) -> CurveCase:
@@ -104,7 +115,7 @@ def real_case(folder: Path, recipe: ChoosingRecipe) -> CurveCase:
     outline.CopyInformation(image)
     on_grid = resample(outline, prepared.volumes["T1C"], prepared.to_series["T1C"], "linear")
     inside = prepared.brain_zyx & prepared.covered["T1"] & prepared.covered["T1C"]
-    return CurveCase(folder.name, volumes, inside, (sitk.GetArrayFromImage(on_grid) > 0.5) & inside)
+    return describe(folder.name, volumes, inside, (sitk.GetArrayFromImage(on_grid) > 0.5) & inside)
 
 
 def simulated_case(seed: int, config: PatientConfig) -> CurveCase:
@@ -119,7 +130,7 @@ def simulated_case(seed: int, config: PatientConfig) -> CurveCase:
         volumes[role] = (volume / fields[role]).astype(np.float32)
     volumes["clean"] = (patient.t1c_k[1.0] / fields["T1C"]).astype(np.float32)
     enhancement = (truth.enhancement / fields["T1C"]).astype(np.float32)
-    return CurveCase(f"sim-{seed}", volumes, brain, truth.disease & brain, enhancement)
+    return describe(f"sim-{seed}", volumes, brain, truth.disease & brain, enhancement)
 
 
 def with_implants(case: CurveCase, seed: int) -> CurveCase:
@@ -149,7 +160,7 @@ def with_implants(case: CurveCase, seed: int) -> CurveCase:
             halo = ndimage.gaussian_filter(share, 2.0)
             volumes["FLAIR"] *= 1 + 0.6 * halo / max(float(halo.max()), 1e-6) * float(share.max())
         free[tuple(slice(max(c - _APART_VOXELS, 0), c + _APART_VOXELS) for c in centre)] = False
-    return CurveCase(case.name + "+implants", volumes, case.brain, case.lesion, None, implants)
+    return describe(case.name + "+implants", volumes, case.brain, case.lesion, None, implants)
 
 
 def _blob(

@@ -96,7 +96,7 @@ class Drawer:
         disease = ((marks & DISEASE) > 0) & brain
         answers = np.stack([clean, enhancement, disease, weights_of(marks) * disease, brain]).astype(np.float32)
         parts = (np.stack(channels).astype(np.float32), self._places_of(patient.shape_zyx, window), answers)
-        axes = [axis + 1 for axis in corruption.mirror_axes if rng.random() < 0.5]
+        axes = tuple(axis + 1 for axis in corruption.mirror_axes if rng.random() < 0.5)
         return tuple(np.flip(part, axes) for part in parts)
 
     def _corrupted(

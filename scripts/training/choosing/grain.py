@@ -66,7 +66,7 @@ def receive_field(shape_zyx: tuple[int, int, int], window: Window, sd: float, rn
     return np.exp(field, out=np.ascontiguousarray(field))
 
 
-def shifted(volume: Array, offset_zyx: Array) -> Array:
+def shifted(volume: Array, offset_zyx: NDArray[np.floating]) -> Array:
     """Shift by less than a voxel along each axis, by linear interpolation; the edge voxels are repeated."""
     for axis, offset in enumerate(np.asarray(offset_zyx, np.float32)):
         near = [slice(None)] * 3

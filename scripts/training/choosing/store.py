@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,13 +66,13 @@ class StoredPatient:
 
     def codes(self, window: Window) -> NDArray[np.uint8]:
         """(channel of `CODED`, z, y, x) of a window of the whole grid; 0 beyond the box."""
-        return self._read(self.path.with_suffix(".codes.npy"), window)
+        return np.asarray(self._read(self.path.with_suffix(".codes.npy"), window), np.uint8)
 
     def clean(self, window: Window) -> NDArray[np.float16]:
         """(z, y, x): the noise-free T1c in units of the T1c's brain mean; 0 beyond the box."""
-        return self._read(self.path.with_suffix(".clean.npy"), window)
+        return np.asarray(self._read(self.path.with_suffix(".clean.npy"), window), np.float16)
 
-    def _read(self, path: Path, window: Window) -> NDArray[np.generic]:
+    def _read(self, path: Path, window: Window) -> Any:
         stored = np.load(path, mmap_mode="r")
         lead = stored.shape[:-3]
         out = np.zeros((*lead, *(s.stop - s.start for s in window)), stored.dtype)
@@ -92,7 +93,8 @@ def decoding(name: str, exponent: float = 1.0) -> NDArray[np.float32]:
 
 def weights_of(marks: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The lesion weights that are coded in "marks"."""
-    return _WEIGHTS[marks >> 4]
+    weights: NDArray[np.float32] = _WEIGHTS[marks >> 4]
+    return weights
 
 
 def store_patient(patient: SimulatedPatient, path: Path) -> None:
@@ -160,7 +162,8 @@ def _coded(volume: NDArray[np.float32], top: float, rng: np.random.Generator) ->
     low = np.floor(position)
     # Rounded up with the probability that makes the mean of the squares right, not that of the roots.
     share = (position**2 - low**2) / (2 * low + 1)
-    return (low + (rng.random(volume.shape, dtype=np.float32) < share)).astype(np.uint8)
+    coded: NDArray[np.uint8] = (low + (rng.random(volume.shape, dtype=np.float32) < share)).astype(np.uint8)
+    return coded
 
 
 def _marks(masks: Mapping[str, NDArray[np.bool_]], truth: Truth) -> NDArray[np.uint8]:

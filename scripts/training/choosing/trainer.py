@@ -127,7 +127,7 @@ class ChoosingTrainer:
                 if report is not None:
                     report(self.step, smooth)
                 if measure is not None and self.step % self.settings.measure_every == 0:
-                    self.curve.append({"step": self.step, **measure(self.averaged(), self.step)})
+                    self.curve.append({"step": self.step, **measure(averaged(self.recipe, self.average), self.step)})
                 if time.monotonic() - saved > 60 * self.settings.save_minutes:
                     self.save()
                     saved = time.monotonic()
@@ -165,12 +165,6 @@ class ChoosingTrainer:
         state = self.network.state_dict()
         torch._foreach_lerp_([self.average[name] for name in state], list(state.values()), 1 - keep)
 
-    def averaged(self) -> HalfResolutionNet:
-        """A copy of the network with the averaged weights, in evaluation mode."""
-        network = make_network(self.recipe).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        network.load_state_dict(self.average)
-        return network.eval()  # type: ignore[no-any-return]
-
     def save(self) -> None:
         """Write the run's checkpoint."""
         checkpoints.save(self.settings.folder / checkpoints.FILE, self.state())
@@ -197,6 +191,13 @@ def make_network(recipe: ChoosingRecipe) -> HalfResolutionNet:
     )
     initialise(network)
     return network
+
+
+def averaged(recipe: ChoosingRecipe, average: dict[str, Tensor]) -> HalfResolutionNet:
+    """The network that is used: with the averaged weights, in evaluation mode."""
+    network = make_network(recipe).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    network.load_state_dict(average)
+    return network.eval()  # type: ignore[no-any-return]
 
 
 def learning_rate(recipe: ChoosingRecipe, step: int, warm_from: int = 0) -> float:

@@ -80,19 +80,20 @@ def near_disease(labels: NDArray[np.uint8]) -> Mask:
     sources = (labels != 0) & ~normal & ~np.isin(labels, [int(label) for label in NO_UPTAKE])
     if not sources.any():
         return sources
-    return np.asarray(ndimage.binary_dilation(sources, iterations=_RIM_VOXELS) & ~normal)
+    return np.asarray(ndimage.binary_dilation(sources, iterations=_RIM_VOXELS) & ~normal, np.bool_)
 
 
 def weigh_lesions(disease: Mask) -> tuple[Volume, tuple[tuple[int, int, int], ...]]:
     """Weight of each diseased voxel, and the middle of each lesion: a 2 mm metastasis is not drowned by a glioma."""
     weight = np.zeros(disease.shape, dtype=np.float32)
     components, _ = ndimage.label(disease, structure=np.ones((3, 3, 3)))
-    centres = []
+    centres: list[tuple[int, int, int]] = []
     for index, box in enumerate(ndimage.find_objects(components), start=1):
         lesion = components[box] == index
         value = np.clip((_REFERENCE_VOXELS / lesion.sum()) ** (1 / 3), _LEAST_WEIGHT, _MOST_WEIGHT)
         weight[box][lesion] = value
         voxels = np.argwhere(lesion)
         nearest = voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))]
-        centres.append(tuple(int(v) + s.start for v, s in zip(nearest, box, strict=True)))
-    return weight, tuple(centres)  # type: ignore[return-value]
+        z, y, x = (int(v) + s.start for v, s in zip(nearest, box, strict=True))
+        centres.append((z, y, x))
+    return weight, tuple(centres)

@@ -150,7 +150,7 @@ def initialise(network: HalfResolutionNet, *, disease: float = 0.002) -> None:
         for down in network.downs:
             nn.init.normal_(down.weight, std=(8 * down.in_channels) ** -0.5)  # type: ignore[operator,arg-type]
         for up in (*network.ups, network.finer):
-            nn.init.normal_(up.weight, std=up.in_channels**-0.5)  # type: ignore[operator,arg-type]
+            nn.init.normal_(up.weight, std=up.in_channels**-0.5)
         nn.init.normal_(network.last.weight, std=0.05)
         start = [math.log(disease / (1 - disease)), 0.0, -3.0]
         network.last.bias.copy_(torch.tensor(start))  # type: ignore[union-attr]

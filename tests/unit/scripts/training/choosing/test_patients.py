@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from simulation.layers import Label
-from training.choosing.cache import GrowingCache
+from training.choosing import cache
+from training.choosing.cache import GrowingCache, Population, made_in, make_next
 from training.choosing.store import CODED, DISEASE, decoding, open_stored, remove_stored, store_patient, weights_of
 from training.choosing.truth import enhancement_beyond_calm, find_truth
 from unit.choosing_support import EDGE, LEVEL, store_tiny, tiny_patient
@@ -93,11 +94,11 @@ class TestGrowingCache:
     def test_newcomers_are_seen_at_the_next_look(self, tmp_path):
         """And not before."""
         store_tiny(tmp_path, 1)
-        cache = GrowingCache(tmp_path, every=10)
-        assert len(cache.patients(0)) == 1
+        folder = GrowingCache(tmp_path, every=10)
+        assert len(folder.patients(0)) == 1
         store_patient(tiny_patient(9), tmp_path / "0000009.json")
-        assert len(cache.patients(5)) == 1
-        assert [p.facts["seed"] for p in cache.patients(10)] == [0, 9]
+        assert len(folder.patients(5)) == 1
+        assert [p.facts["seed"] for p in folder.patients(10)] == [0, 9]
 
     def test_an_empty_folder_is_refused(self, tmp_path):
         """A network can't learn from nobody."""
@@ -108,3 +109,33 @@ class TestGrowingCache:
         """Scales, box and centres."""
         stored = store_tiny(tmp_path, 1)[0]
         assert open_stored(stored.path) == stored
+
+
+class TestMaking:
+    """Several processes may fill one folder."""
+
+    def test_a_claimed_number_is_passed_over(self, tmp_path, monkeypatch):
+        """By whoever comes second; a number that was made is never made again."""
+        monkeypatch.setattr(cache, "simulate_patient", lambda seed, config: tiny_patient(seed))
+        population = Population(tmp_path, limit=10)
+        (tmp_path / "0000001.claim").touch()
+        made = [make_next(population).stem for _ in range(3)]
+        assert made == ["0000000", "0000002", "0000003"]
+        assert made_in(tmp_path) == 4
+
+    def test_the_oldest_make_room(self, tmp_path, monkeypatch):
+        """When there are more than the limit."""
+        monkeypatch.setattr(cache, "simulate_patient", lambda seed, config: tiny_patient(seed))
+        population = Population(tmp_path, limit=2)
+        for _ in range(4):
+            make_next(population)
+        assert [path.stem for path in sorted(tmp_path.glob("*.json"))] == ["0000002", "0000003"]
+        assert not list(tmp_path.glob("*.claim"))
+
+    def test_other_runs_see_other_patients(self, tmp_path, monkeypatch):
+        """By their seed; none is one of a test cohort's."""
+        seeds = []
+        monkeypatch.setattr(cache, "simulate_patient", lambda seed, config: seeds.append(seed) or tiny_patient(seed))
+        for run in (0, 3):
+            make_next(Population(tmp_path / str(run), seed=run))
+        assert seeds == [1_000_000, 1_300_000]
