@@ -47,7 +47,8 @@ def _serve_red(fault: str) -> None:
         "advice": "Copy plugin/ anew, run scripts/setup, restart Orthanc.",
     }
 
-    status = {"light": "red", "problems": [{"part": "plugin", "light": "red", **problem}]}
+    problems = [{"part": "plugin", "light": "red", **problem}]
+    status = {"light": "red", "problems": problems, "state": "red", "reasons": problems}
 
     def answer(output: Any, uri: str, **_request: Any) -> None:
         if uri.rstrip("/") == "/enhancement/status":

@@ -14,9 +14,12 @@ import SimpleITK as sitk
 matplotlib.use("Agg")  # no display on a server
 from matplotlib import pyplot as plt
 
-from enhancement.imaging.brain import BrainExtractor, BuiltInExtractor, UnlessStripped
-from enhancement.imaging.registration import register_rigid, resample
+from enhancement.imaging.brain.extraction import BrainExtractor, BuiltInExtractor, UnlessStripped
+from enhancement.imaging.registration.prepared_pair import FixedSeries
+from enhancement.imaging.registration.register import register_rigid
+from enhancement.imaging.resampling import resample
 from enhancement.network.brain_extractor import load_brain_network
+from enhancement.settings import Role
 from evaluation import realism
 from evaluation.cohort import write_json
 from evaluation.real import RealCase, outlined, read_case
@@ -46,10 +49,10 @@ def measure_real(real: RealCase, extractor: BrainExtractor, group: Group) -> Mea
 
     T1 and T1c of one grid are taken to lie on each other; any other T1 is registered rigidly.
     """
-    t1c, t1 = real.images.t1c, real.images.t1
+    t1c, t1 = real.images[Role.T1C], real.images[Role.T1]
     brain = extractor.extract(t1c).mask
     if not _same_grid(t1, t1c):
-        t1 = resample(t1, t1c, register_rigid(t1c, brain, t1).transform, "linear")
+        t1 = resample(t1, t1c, register_rigid(FixedSeries(t1c, brain), t1).transform, "linear")
     _, abnormal = outlined(real, t1c, label=-1)
     return _measured(
         real.name,

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from simulation.anatomy import SHAPE, Anatomy
+from simulation.anatomy import Anatomy
 from simulation.fields import smooth_noise
+from simulation.frames import SHAPE
 from simulation.head_labels import VEIN
 
 _INTO_SINUS_MM = 12.0

@@ -155,7 +155,7 @@ def add_noise(volume: Volume, draw: SeriesDraw, level: float) -> Volume:
         real /= np.float32((kernel**2).sum() ** 1.5)
     scale = np.float32(level)
     if draw.noise_shape > 0.02:
-        real *= np.exp(np.float32(draw.noise_shape) * smooth_noise(rng, volume.shape, 60))  # type: ignore[arg-type]
+        real *= np.exp(np.float32(draw.noise_shape) * smooth_noise(rng, volume.shape, 60))
     # The imaginary part is the same field read backwards: independent voxel by voxel, and free.
     imaginary = real[::-1, ::-1, ::-1] * scale
     return np.asarray(np.hypot(volume + real * scale, imaginary), np.float32)

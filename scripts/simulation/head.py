@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.anatomy import SHAPE, load_atlas
 from simulation.corruption import apply_operators, axis_operator
 from simulation.deformation import Deformation, draw_deformation
 from simulation.fields import Volume, bias_field, smooth_noise, stream
-from simulation.frames import HEAD_SHAPE, window
+from simulation.frames import HEAD_SHAPE, SHAPE, window
 from simulation.head_labels import Labels
 from simulation.head_tissues import BLOOD, outer_of_labels
+from simulation.icbm import load_atlas
 from simulation.label_maps import HeadChoice, Purpose, draw_head_choice, load_head
 from simulation.outer_head import (
     Coordinates,
@@ -173,8 +173,8 @@ def _pathology(rng: np.random.Generator, at: Coordinates, distance: Volume, code
 def _brain_codes(rng: np.random.Generator, wm: Volume, gm: Volume) -> NDArray[np.uint8]:
     """Hard tissue classes with ragged borders; more or less CSF."""
     grain = float(rng.uniform(0.02, 0.2))
-    csf = np.clip(1 - wm - gm, 0, 1) + np.float32(rng.uniform(-0.1, 0.25)) + grain * smooth_noise(rng, wm.shape, 2.5)  # type: ignore[arg-type]
-    codes = np.where(wm > gm + grain * smooth_noise(rng, wm.shape, 2.5), _WM, _GM)  # type: ignore[arg-type]
+    csf = np.clip(1 - wm - gm, 0, 1) + np.float32(rng.uniform(-0.1, 0.25)) + grain * smooth_noise(rng, wm.shape, 2.5)
+    codes = np.where(wm > gm + grain * smooth_noise(rng, wm.shape, 2.5), _WM, _GM)
     return np.asarray(np.where(csf > np.maximum(wm, gm), _CSF, codes), np.uint8)
 
 

@@ -7,6 +7,8 @@ classes of SimNIBS' CHARM atlas.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,7 +60,7 @@ LOG_T1 = {
 _SIZE = 531
 
 
-def table(values: dict[int, float]) -> NDArray[np.float32]:
+def table(values: Mapping[int, float]) -> NDArray[np.float32]:
     """A look-up table over all numbers; 0 where nothing is given."""
     result = np.zeros(_SIZE, np.float32)
     result[list(values)] = list(values.values())

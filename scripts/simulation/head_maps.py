@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -75,7 +77,7 @@ class HeadMaps:
 
     def mirrored(self) -> HeadMaps:
         """The same head with left and right exchanged, about the plane x = 0 of MNI space."""
-        volumes = {f.name: _mirror(getattr(self, f.name)) for f in fields(self)}
+        volumes: dict[str, Any] = {f.name: _mirror(getattr(self, f.name)) for f in fields(self)}
         return HeadMaps(**volumes | {"labels": swap_sides(volumes["labels"])})
 
 
@@ -117,7 +119,7 @@ def _resample(
     image = sitk.GetImageFromArray(array)
     grid = sitk.Image(shape[::-1], image.GetPixelID())
     grid.SetOrigin([float(o) for o in origin_mni])
-    return sitk.GetArrayFromImage(sitk.Resample(image, grid, transform, interpolator, 0.0))
+    return np.asarray(sitk.GetArrayFromImage(sitk.Resample(image, grid, transform, interpolator, 0.0)))
 
 
 def _fraction(native: Labels, kinds: tuple[int, ...], to_voxel: NDArray[np.float64]) -> Volume:
@@ -162,10 +164,10 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _brain_distance(labels: Labels, cavity: Volume) -> Volume:
     parenchyma = select(labels, (*PARENCHYMA, *VENTRICLES))
     closed = _smooth_distance(_largest(_closed(parenchyma, _CLOSING_MM) & (cavity < 0)))
-    return np.maximum(closed - np.float32(_COVER_MM), cavity)
+    return np.asarray(np.maximum(closed - np.float32(_COVER_MM), cavity), np.float32)
 
 
-def _soft(labels: Labels, values: dict[int, float]) -> Volume:
+def _soft(labels: Labels, values: Mapping[int, float]) -> Volume:
     return np.asarray(ndimage.gaussian_filter(table(values)[labels], 0.8, truncate=3), np.float32)
 
 

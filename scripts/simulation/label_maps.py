@@ -29,7 +29,12 @@ _BLOCK, _FOR_TRAINING = 20, 16
 _FORMAT = 4
 _SCALES = {"wm": 200, "gm": 200, "ventricle": 200, "septa": 200, "mixture": 120, "log_t1": 500, "distance": 200,
            "cavity": 200}  # fmt: skip
-_KINDS = {"mixture": np.int8, "log_t1": np.int8, "distance": np.int16, "cavity": np.int16}
+_KINDS: dict[str, type[np.signedinteger[Any]]] = {
+    "mixture": np.int8,
+    "log_t1": np.int8,
+    "distance": np.int16,
+    "cavity": np.int16,
+}
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ def cache_folder() -> Path:
     return Path(base) / "contrast-enhancement" / "heads"
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)  # 200 MB, and sixteen heads take turns
 def load_head(choice: HeadChoice) -> HeadMaps:
     """The maps of a head, from the cache where they are, made and kept otherwise (half a minute)."""
     if choice.mirrored:
@@ -126,7 +131,7 @@ def read_labels(path: Path) -> Labels:
     image = sitk.DICOMOrient(sitk.Cast(sitk.ReadImage(str(path)), sitk.sitkInt16), "RAS")
     if max(abs(s - 1) for s in image.GetSpacing()) > 0.05:
         raise InputError(f"{path.name}: voxels of 1 mm are needed, found {image.GetSpacing()}; resample it")
-    labels = sitk.GetArrayFromImage(image)
+    labels: Labels = np.asarray(sitk.GetArrayFromImage(image), np.int16)
     if labels.min() < 0 or labels.max() > 530:
         raise InputError(f"{path.name}: numbers from 0 to 530 are needed, found {labels.min()} to {labels.max()}")
     return labels
@@ -135,7 +140,7 @@ def read_labels(path: Path) -> Labels:
 def _alignment(labels: Labels, kept: Path) -> NDArray[np.float64]:
     """MNI coordinates to voxels of the label map, from the cache where it is there."""
     if not kept.exists():
-        from simulation.anatomy import load_atlas
+        from simulation.icbm import load_atlas
 
         atlas = load_atlas()
         matrix = affine_to_head(labels, atlas.wm, atlas.gm, atlas.distance < 0)
@@ -151,7 +156,7 @@ def _write(path: Path, maps: HeadMaps) -> None:
     arrays: dict[str, Any] = {"labels": maps.labels}
     for name, scale in _SCALES.items():
         rounded = np.rint(getattr(maps, name) * scale)
-        kind = _KINDS.get(name, np.uint8)
+        kind: type[np.integer[Any]] = _KINDS.get(name, np.uint8)
         arrays[name] = np.clip(rounded, np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")

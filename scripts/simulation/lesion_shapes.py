@@ -96,7 +96,7 @@ def blob(draw: LesionDraw, shape: Shape, margin_mm: float) -> tuple[Box, Volume]
 
 def coverage(rho: Volume, radius_mm: float, edge_mm: float = 1.0) -> Volume:
     """Volume fraction inside the outline, with an edge of this width."""
-    return np.clip(0.5 + (1 - rho) * np.float32(radius_mm / edge_mm), 0, 1)
+    return np.asarray(np.clip(0.5 + (1 - rho) * np.float32(radius_mm / edge_mm), 0, 1), np.float32)
 
 
 def inside_brain(anatomy: Anatomy, box: Box) -> Volume:

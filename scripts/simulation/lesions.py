@@ -15,8 +15,9 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from simulation.anatomy import SHAPE, Anatomy
+from simulation.anatomy import Anatomy
 from simulation.fields import Shape, smooth_noise
+from simulation.frames import SHAPE
 from simulation.gliomas import ring_mass, solid_mass
 from simulation.layers import Label, Layer, make_layer
 from simulation.lesion_shapes import LesionDraw, blob, coverage, inside_brain, oedema_layer

@@ -69,8 +69,11 @@ def leptomeningeal_sheet(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> 
         )
         film = np.maximum(film * np.float32(0.7), knots)
     kind = tissue("rim", field_t, draw.factors)
-    level = np.float32(draw.concentration_mm)
-    return [make_layer("leptomeningeal", kind, film, level, Label.ENHANCING, box=box, shape=anatomy.wm.shape)]
+    return [
+        make_layer(
+            "leptomeningeal", kind, film, draw.concentration_mm, Label.ENHANCING, box=box, shape=anatomy.wm.shape
+        )
+    ]
 
 
 def resection_cavity(draw: LesionDraw, anatomy: Anatomy, field_t: float) -> list[Layer]:

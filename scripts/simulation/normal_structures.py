@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from simulation.anatomy import SHAPE, Anatomy, mni_to_voxel
+from simulation.anatomy import Anatomy
 from simulation.fields import smooth_noise
+from simulation.frames import SHAPE, mni_to_voxel
 from simulation.head_labels import PLEXUS, Labels, select
 from simulation.layers import Label, Layer
 from simulation.physics import Tissue

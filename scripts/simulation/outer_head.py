@@ -6,6 +6,7 @@ needs no atlas of the head and works at any resolution.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -14,6 +15,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from simulation.fields import Volume, smooth_noise
+
+Noise = Callable[[float], Volume]  # smooth noise of a length in mm
 
 
 class Outer(IntEnum):
@@ -113,7 +116,8 @@ def signed_distance(mask: NDArray[np.bool_], spacing_mm: float) -> Volume:
 def hull_distance(distance: Volume, spacing_mm: float, reach_mm: float = 16.0) -> Volume:
     """Distance to the brain after closing its fissures, as the inner table of the skull sees it."""
     grown = signed_distance(distance < reach_mm, spacing_mm)
-    return np.maximum(np.minimum(grown + np.float32(reach_mm), distance), grown + np.float32(reach_mm) - 2)
+    near = np.minimum(grown + np.float32(reach_mm), distance)
+    return np.asarray(np.maximum(near, grown + np.float32(reach_mm) - 2), np.float32)
 
 
 def _envelope(draw: HeadDraw, at: Coordinates, hull: Volume) -> Volume:
@@ -156,7 +160,7 @@ def build_outer(draw: HeadDraw, at: Coordinates, distance: Volume, hull: Volume)
     soft = np.where(noise(14) + 0.6 * noise(6) > np.float32(0.9 - 1.6 * draw.fat), Outer.FAT, Outer.MUSCLE)
     head = skin < 0
     out[head] = soft[head]
-    below = np.clip((-20 - at.z) / 25, 0, 1)  # 0 in the vault, 1 in the face and neck
+    below = np.clip((-20 - at.z) / 25, 0, 1).astype(np.float32)  # 0 in the vault, 1 in the face and neck
     _face(draw, at, out, head, noise)
     inner = np.float32(draw.csf_mm) * np.exp(0.3 * noise(30))
     _shell(draw, out, head, hull, inner, noise, below)
@@ -171,8 +175,14 @@ def build_outer(draw: HeadDraw, at: Coordinates, distance: Volume, hull: Volume)
 
 
 def _shell(
-    draw: HeadDraw, out: NDArray[np.uint8], head: NDArray[np.bool_], hull: Volume, inner: Volume, noise, below: Volume
-) -> None:  # type: ignore[no-untyped-def]
+    draw: HeadDraw,
+    out: NDArray[np.uint8],
+    head: NDArray[np.bool_],
+    hull: Volume,
+    inner: Volume,
+    noise: Noise,
+    below: Volume,
+) -> None:
     """The skull with its diploe, ragged at the base."""
     start = inner + np.float32(draw.dura_mm)
     thick = np.float32(draw.skull_mm) * np.exp(0.25 * noise(35)) * (1 + 0.8 * below * noise(18))
@@ -184,7 +194,7 @@ def _shell(
     out[bone & (np.abs(share - 0.5) < half) & (noise(20) > -1.2)] = Outer.MARROW
 
 
-def _face(draw: HeadDraw, at: Coordinates, out: NDArray[np.uint8], head: NDArray[np.bool_], noise) -> None:  # type: ignore[no-untyped-def]
+def _face(draw: HeadDraw, at: Coordinates, out: NDArray[np.uint8], head: NDArray[np.bool_], noise: Noise) -> None:
     """Bones, air, mucosa, tongue, orbits and eyes."""
     jx, jy, jz = draw.jitter_mm
     s = draw.face_scale

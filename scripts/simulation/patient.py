@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.anatomy import SHAPE, Anatomy, AnatomyDraw, build_anatomy, draw_anatomy, mni_to_voxel
+from simulation.anatomy import Anatomy, AnatomyDraw, build_anatomy, draw_anatomy
 from simulation.brain_masks import imperfect_mask
 from simulation.corruption import (
     SeriesDraw,
@@ -28,6 +28,7 @@ from simulation.corruption import (
     warp_along,
 )
 from simulation.fields import Volume, smooth_noise, stream
+from simulation.frames import SHAPE, mni_to_voxel
 from simulation.label_maps import Purpose, draw_head_choice
 from simulation.layers import Layer, Model, adc_map, concentration_map, label_map, render
 from simulation.lesion_shapes import LesionDraw
@@ -275,7 +276,7 @@ class _Scanner:
     def clean(self, sequence: Sequence, draw: SeriesDraw, dose: float) -> Volume:
         return apply_operators(
             render(self.model, sequence, dose=dose, b1=self.b1),
-            series_operators(draw, self.model.anatomy.wm.shape),  # type: ignore[arg-type]
+            series_operators(draw, self.model.anatomy.wm.shape),
         )
 
     def scale(self, clean: Volume) -> float:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.anatomy import SHAPE, Anatomy
+from simulation.anatomy import Anatomy
+from simulation.frames import SHAPE
 from simulation.layers import Label, Layer
 
 Centre = tuple[float, float, float]

@@ -123,7 +123,7 @@ def pack(
     levels = {name: relative_level(scaled[name], scaled[other], brain & (weight == 0)) for name, other in units.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     _save(path, np.stack([a.astype(np.float16) for a in stack.values()]))
-    patient = Patient(path, tuple(stack), shape, statistics, centres, spacing_mm, identity or path.stem, box, levels)  # type: ignore[arg-type]
+    patient = Patient(path, tuple(stack), shape, statistics, centres, spacing_mm, identity or path.stem, box, levels)
     described = {k: v for k, v in asdict(patient).items() if k != "path"}
     partial = path.with_suffix(".json.part")
     partial.write_text(json.dumps(described))
@@ -199,4 +199,4 @@ def lesion_weight(labels: NDArray[np.integer]) -> tuple[NDArray[np.float16], tup
         nearest = voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))]
         centres.append(tuple(int(v) + s.start for v, s in zip(nearest, grown, strict=True)))
     assert len(centres) == count
-    return weight, tuple(centres)  # type: ignore[return-value]
+    return weight, tuple(centres)

@@ -45,10 +45,8 @@ class Health:
     def to_json(self) -> dict[str, Any]:
         """``{"light": ..., "problems": [{"part", "light", "code", "reason", "advice"}, ...]}``, the worst first."""
         with self._lock:
-            problems = sorted(self._problems.items(), key=lambda item: item[1][0] is not Light.RED)
-        return {
-            "light": str(self.light()),
-            "problems": [
-                {"part": part, "light": str(light), **problem.to_json()} for part, (light, problem) in problems
-            ],
-        }
+            parts = sorted(self._problems.items(), key=lambda item: item[1][0] is not Light.RED)
+        light = str(self.light())
+        problems = [{"part": part, "light": str(own), **problem.to_json()} for part, (own, problem) in parts]
+        # Monitors that were set up before the first release read "state" and "reasons".
+        return {"light": light, "problems": problems, "state": light, "reasons": problems}

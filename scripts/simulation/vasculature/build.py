@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from simulation.anatomy import SHAPE, Anatomy
+from simulation.anatomy import Anatomy
 from simulation.fields import smooth_noise
+from simulation.frames import SHAPE
 from simulation.layers import Label, Layer
 from simulation.physics import Flow, Tissue
 from simulation.vasculature import growth, variants

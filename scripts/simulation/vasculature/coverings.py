@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulation.anatomy import SHAPE
 from simulation.fields import smooth_noise
+from simulation.frames import SHAPE
 from simulation.layers import Label, Layer, make_layer
 from simulation.physics import Flow, Tissue
 from simulation.vasculature.terrain import Terrain

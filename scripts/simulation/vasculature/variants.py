@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulation.anatomy import SHAPE
 from simulation.fields import smooth_noise
+from simulation.frames import SHAPE
 from simulation.layers import Label, Layer
 from simulation.physics import Tissue
 from simulation.vasculature.deep_vessels import bridges

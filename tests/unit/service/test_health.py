@@ -10,7 +10,7 @@ OPEN = Problem("NO_AUTHENTICATION", "Remote access is allowed without a password
 
 
 def test_is_green_while_nothing_is_wrong() -> None:
-    assert Health().to_json() == {"light": "green", "problems": []}
+    assert Health().to_json() == {"light": "green", "problems": [], "state": "green", "reasons": []}
 
 
 def test_is_as_bad_as_the_worst_part_which_comes_first() -> None:

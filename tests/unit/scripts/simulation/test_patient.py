@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from simulation.anatomy import SHAPE, build_anatomy, draw_anatomy
+from simulation.anatomy import build_anatomy, draw_anatomy
 from simulation.cache import CHANNELS, generate, read, seeds_in
 from simulation.fields import stream
+from simulation.frames import SHAPE
 from simulation.layers import Label
 from simulation.lesions import ENHANCING_KINDS, MIMIC_KINDS, build_lesion, draw_diameter, draw_lesion
 from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient

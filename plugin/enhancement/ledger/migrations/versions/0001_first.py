@@ -1,7 +1,8 @@
 """The first schema.
 
 A revision is history: it creates the tables as they were, and later changes of `schema.py` get a revision of
-their own. A test holds the sum of all revisions equal to `schema.py`.
+their own. A test holds the sum of all revisions equal to `schema.py`. There is no way back: an older version refuses a
+newer ledger instead.
 """
 
 from typing import Any
@@ -179,8 +180,3 @@ def upgrade() -> None:
     _create_study_tables()
     _create_result_tables()
     _create_deliveries()
-
-
-def downgrade() -> None:
-    """Never run: an older version refuses a newer ledger instead."""
-    raise NotImplementedError

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from simulation.anatomy import SHAPE, Anatomy, build_anatomy, draw_anatomy
+from simulation.anatomy import Anatomy, build_anatomy, draw_anatomy
 from simulation.fields import stream
+from simulation.frames import SHAPE
 from simulation.layers import Label, Layer
 from simulation.lesion_shapes import LesionDraw
 from simulation.lesions import FAINT_SHARE, build_lesion, draw_concentration, draw_diameter, draw_enhancing, draw_lesion

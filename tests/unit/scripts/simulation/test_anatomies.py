@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from enhancement.errors import InputError
 from simulation import label_maps
-from simulation.anatomy import SHAPE, Anatomy, build_anatomy, draw_anatomy
+from simulation.anatomy import Anatomy, build_anatomy, draw_anatomy
 from simulation.brain_masks import imperfect_mask
 from simulation.deformation import Deformation, draw_deformation
 from simulation.fields import stream
-from simulation.frames import HEAD_ORIGIN_MNI, HEAD_SHAPE, OFFSET, mni_to_voxel, window
+from simulation.frames import HEAD_ORIGIN_MNI, HEAD_SHAPE, OFFSET, SHAPE, mni_to_voxel, window
 from simulation.head import simulate_head
 from simulation.head_labels import PARENCHYMA, PLEXUS, VEIN, select, swap_sides
 from simulation.head_maps import HeadMaps, derive

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from simulation.anatomy import SHAPE, build_anatomy, draw_anatomy
+from simulation.anatomy import build_anatomy, draw_anatomy
 from simulation.fields import stream
+from simulation.frames import SHAPE
 from simulation.layers import NORMAL_ENHANCEMENT, Label
 from simulation.patient import PatientConfig, simulate_patient
 from simulation.physics import Agent, Flow, Sequence, signal

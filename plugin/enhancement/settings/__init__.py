@@ -1,0 +1,154 @@
+"""The settings: the section "ContrastEnhancement" of orthanc.json, as frozen models.
+
+There is one model for each stage, in the modules beside this one; everybody imports them from here. Keys are in
+PascalCase, as Orthanc writes its own; fields are in snake_case. An unknown key, a wrong type or a value out of range
+becomes a `SettingsError`, which names the JSON path, what was found and what is allowed. No other module reads
+configuration, environment or command line.
+
+`docs/settings.md` is written from the descriptions here by ``scripts/document.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from enhancement.errors import SettingsError
+from enhancement.settings._gate import GateSettings, Limit
+from enhancement.settings._matching import Condition, MatchingSettings, Rule, Rules
+from enhancement.settings._method import ModelSettings, OutputSettings, PreprocessingSettings, RecipeSettings
+from enhancement.settings._service import (
+    AccessSettings,
+    DeliverySettings,
+    LedgerSettings,
+    LimitSettings,
+    QueueSettings,
+    ReconciliationSettings,
+)
+from enhancement.settings._stage import Role, Stage
+
+__all__ = [
+    "SECTION",
+    "AccessSettings",
+    "Condition",
+    "DeliverySettings",
+    "GateSettings",
+    "LedgerSettings",
+    "Limit",
+    "LimitSettings",
+    "MatchingSettings",
+    "ModelSettings",
+    "OutputSettings",
+    "PreprocessingSettings",
+    "QueueSettings",
+    "RecipeSettings",
+    "ReconciliationSettings",
+    "Role",
+    "Rule",
+    "Rules",
+    "Settings",
+    "parse_settings",
+]
+
+SECTION = "ContrastEnhancement"
+
+
+class Settings(Stage):
+    """The whole section "ContrastEnhancement"."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether anything is enhanced at all; switched off, Orthanc serves as without the plugin.",
+    )
+    automatic: bool = Field(
+        default=True,
+        description=(
+            "Whether studies are enhanced when they have arrived; switched off, only when somebody asks for it."
+        ),
+    )
+    model_weights: Path = Field(
+        default=Path("model_weights"),
+        description=(
+            "Folder that holds the folders of the models. A relative path starts at the folder above plugin/."
+        ),
+    )
+    recipes: Annotated[tuple[RecipeSettings, ...], Field(min_length=1)] = Field(
+        default=(RecipeSettings(name="t1c-pro"),),
+        description=(
+            "The recipes that are offered. A study that arrives, and a request that names none, gets the result"
+            " of each that is enabled."
+        ),
+    )
+    matching: MatchingSettings = MatchingSettings()
+    model: ModelSettings = ModelSettings()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
+    gate: GateSettings = GateSettings()
+    output: OutputSettings = OutputSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    queue: QueueSettings = QueueSettings()
+    access: AccessSettings = AccessSettings()
+    limits: LimitSettings = LimitSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
+    preload: bool = Field(
+        default=True,
+        description=(
+            "Whether the weights are verified and loaded as soon as Orthanc has started; switched off, at the "
+            "first job."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _each_recipe_once(self) -> Settings:
+        names = [recipe.name for recipe in self.recipes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Recipes needs each Name once, found {', '.join(sorted(names))}")
+        return self
+
+
+def parse_settings(section: Mapping[str, Any]) -> Settings:
+    """Validate the section.
+
+    Parameters
+    ----------
+    section : mapping
+        The JSON object under "ContrastEnhancement".
+
+    Raises
+    ------
+    SettingsError
+        One line per fault: JSON path, what was found, what is allowed.
+    """
+    try:
+        return Settings.model_validate(dict(section))
+    except ValidationError as error:
+        raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
+
+
+def _describe(item: Any) -> str:
+    path = SECTION
+    for part in item["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    if item["type"] == "extra_forbidden":
+        allowed = ", ".join(sorted(_allowed_keys(item["loc"][:-1])))
+        return f"{path}: unknown key; allowed here are {allowed}"
+    return f"{path}: {item['msg']}, found {item['input']!r}"
+
+
+def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in location:
+        for name, field in model.model_fields.items():
+            if part in (name, field.alias):  # an index or the key of a mapping stays at the model it leads to
+                model = _model_in(field.annotation) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation holds, also inside tuples, mappings and optional values."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
