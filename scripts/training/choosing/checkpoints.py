@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from training.choosing.recipe import ChoosingRecipe
@@ -86,7 +87,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     half = {name: value.to(torch.float16).contiguous() for name, value in checkpoint.average.items()}
     partial = folder / (WEIGHTS + ".part")
-    save_file(half, partial)
+    partial.write_bytes(save_safetensors(half))
     partial.replace(folder / WEIGHTS)
     record = {
         "steps": checkpoint.step,
