@@ -127,14 +127,15 @@ def measure_all(cases: Sequence[CurveCase], method: Method) -> Row:
         if case.implants:
             shares += [(i.diameter_mm, i.strength, _share(image, case, i)) for i in case.implants]
             continue
-        known = case.enhancement is not None
+        simulated = case.enhancement is not None
         found = measure_case(case, image)
-        rows["sim" if known else "real"].append(found)
-        if not known:
+        rows["sim" if simulated else "real"].append(found)
+        if not simulated:
             row |= {f"{case.name} {name}": value for name, value in found.items()}
     for kind, found_rows in rows.items():
-        for name in found_rows[0] if found_rows else ():
-            row[f"{kind} {name}"] = float(np.nanmean([float(r[name]) for r in found_rows]))
+        for name in {name: None for found in found_rows for name in found}:
+            known = [float(found[name]) for found in found_rows if np.isfinite(float(found.get(name, np.nan)))]
+            row[f"{kind} {name}"] = float(np.mean(known)) if known else float("nan")
     return row | implant_row(shares)
 
 
