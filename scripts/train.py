@@ -20,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from training.choosing import commands
+from choosing import commands
 from training.environment import with_large_allocations
 
 app = typer.Typer(add_completion=False, help=__doc__)

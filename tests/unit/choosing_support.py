@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from choosing.recipe import ChoosingRecipe, changed
+from choosing.store import StoredPatient, open_stored, store_patient
 from simulation.layers import Label
 from simulation.patient import SimulatedPatient
-from training.choosing.recipe import ChoosingRecipe, changed
-from training.choosing.store import StoredPatient, open_stored, store_patient
 
 EDGE = 32
 SHAPE = (EDGE,) * 3

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from choosing.truth import Truth, find_truth
 from simulation.patient import SimulatedPatient
-from training.choosing.truth import Truth, find_truth
 
 Window = tuple[slice, slice, slice]
 #: One byte each: four images and the enhancement, in units of the brain's mean, and the largest value of each.

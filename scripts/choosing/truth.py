@@ -79,8 +79,9 @@ def near_disease(labels: NDArray[np.uint8]) -> Mask:
     normal = np.isin(labels, [int(label) for label in PHYSIOLOGICAL])
     sources = (labels != 0) & ~normal & ~np.isin(labels, [int(label) for label in NO_UPTAKE])
     if not sources.any():
-        return sources
-    return np.asarray(ndimage.binary_dilation(sources, iterations=_RIM_VOXELS) & ~normal, np.bool_)
+        return np.asarray(sources, bool)
+    grown: Mask = np.asarray(ndimage.binary_dilation(sources, iterations=_RIM_VOXELS), bool)
+    return grown & ~normal
 
 
 def weigh_lesions(disease: Mask) -> tuple[Volume, tuple[tuple[int, int, int], ...]]:

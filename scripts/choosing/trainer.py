@@ -13,14 +13,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from choosing import checkpoints
+from choosing.checkpoints import Checkpoint, Row
+from choosing.drawing import Cubes, Drawer
+from choosing.losses import compute_loss
+from choosing.recipe import MAY_CHANGE, ChoosingRecipe
+from choosing.store import StoredPatient
 from enhancement.network.architectures.half_resolution import HalfResolutionNet, initialise
 from enhancement.network.engines.torch import has_bfloat16
-from training.choosing import checkpoints
-from training.choosing.checkpoints import Checkpoint, Row
-from training.choosing.drawing import Cubes, Drawer
-from training.choosing.losses import compute_loss
-from training.choosing.recipe import MAY_CHANGE, ChoosingRecipe
-from training.choosing.store import StoredPatient
 
 #: Measures a network for the learning curve.
 Measure = Callable[[HalfResolutionNet, int], Row]

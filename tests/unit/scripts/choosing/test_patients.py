@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from choosing import cache
+from choosing.cache import GrowingCache, Population, made_in, make_next
+from choosing.store import CODED, DISEASE, decoding, open_stored, remove_stored, store_patient, weights_of
+from choosing.truth import enhancement_beyond_calm, find_truth
 from simulation.layers import Label
-from training.choosing import cache
-from training.choosing.cache import GrowingCache, Population, made_in, make_next
-from training.choosing.store import CODED, DISEASE, decoding, open_stored, remove_stored, store_patient, weights_of
-from training.choosing.truth import enhancement_beyond_calm, find_truth
 from unit.choosing_support import EDGE, LEVEL, store_tiny, tiny_patient
 
 WHOLE = (slice(0, EDGE),) * 3

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
+from choosing.checkpoints import Checkpoint, Row
+from choosing.curve import COLUMNS, DOSE
 from enhancement.network.manifest import Fold, InputChannel, Manifest, NetworkShape, OutputScale
 from enhancement.network.weights import write_model
-from training.choosing.checkpoints import Checkpoint, Row
-from training.choosing.curve import COLUMNS, DOSE
 
 _PLACEHOLDER = Fold(file="fold-0.safetensors", sha256="0" * 64)
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.choosing.drawing import Cubes
-from training.choosing.recipe import Terms
+from choosing.drawing import Cubes
+from choosing.recipe import Terms
 
 #: Units of the inputs times this are about z-scores.
 _Z = 12.0

@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from enhancement.network.architectures.half_resolution import atlas_places
-from training.choosing.grain import Grain, receive_field, shifted
-from training.choosing.recipe import ChoosingRecipe, Corruption
-from training.choosing.store import (
+from choosing.grain import Grain, receive_field, shifted
+from choosing.recipe import ChoosingRecipe, Corruption
+from choosing.store import (
     BRAIN,
     CODED,
     DISEASE,
@@ -24,6 +23,7 @@ from training.choosing.store import (
     decoding,
     weights_of,
 )
+from enhancement.network.architectures.half_resolution import atlas_places
 
 Array = NDArray[np.float32]
 _CHANNEL = {name: index for index, name in enumerate(CODED)}

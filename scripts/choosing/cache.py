@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from choosing.store import StoredPatient, open_stored, remove_stored, store_patient, stored_files
 from simulation.patient import PatientConfig, simulate_patient
-from training.choosing.store import StoredPatient, open_stored, remove_stored, store_patient, stored_files
 from training.simulated import FIRST_SEED
 
 _COUNTER = "made.count"

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from training.choosing import checkpoints
-from training.choosing.cache import GrowingCache, Maker, Population, make_many
-from training.choosing.checkpoints import Checkpoint
-from training.choosing.recipe import ChoosingRecipe, changed
+from choosing import checkpoints
+from choosing.cache import GrowingCache, Maker, Population, make_many
+from choosing.checkpoints import Checkpoint
+from choosing.recipe import ChoosingRecipe, changed
 
 _PATIENTS = "patients"
 
@@ -51,8 +51,8 @@ def choose(
     """Train the network that chooses where disease is, for as long as it takes."""
     import torch
 
-    from training.choosing.curve import LearningCurve
-    from training.choosing.trainer import ChoosingTrainer, RunSettings
+    from choosing.curve import LearningCurve
+    from choosing.trainer import ChoosingTrainer, RunSettings
 
     torch.set_num_threads(threads)
     before = _before(run, resume, from_weights)
@@ -77,8 +77,8 @@ def measure(
     """Add a line to the run's learning curve from its last checkpoint; the run may go on meanwhile."""
     import torch
 
-    from training.choosing.curve import TABLE, LearningCurve
-    from training.choosing.trainer import averaged
+    from choosing.curve import TABLE, LearningCurve
+    from choosing.trainer import averaged
 
     torch.set_num_threads(1)
     found = checkpoints.load(run / checkpoints.FILE)
@@ -96,7 +96,7 @@ def export(
     version: Annotated[str, typer.Option(help="version of the model")] = "1.0.0",
 ) -> None:
     """Write the averaged weights in half precision: to go on from on another machine, or for the plugin to run."""
-    from training.choosing.publish import publish
+    from choosing.publish import publish
 
     members = [checkpoints.load(path / checkpoints.FILE if path.is_dir() else path) for path in run]
     if half is not None:

@@ -15,6 +15,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from choosing.recipe import ChoosingRecipe
+from choosing.truth import find_truth
 from enhancement.errors import InputError
 from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.extraction import StrippedInput
@@ -25,8 +27,6 @@ from enhancement.network.manifest import InputChannel
 from evaluation.real import ENHANCING_LABEL, outlined, read_case
 from evaluation.regions import find_regions
 from simulation.patient import PatientConfig, simulate_patient
-from training.choosing.recipe import ChoosingRecipe
-from training.choosing.truth import find_truth
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]

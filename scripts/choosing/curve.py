@@ -9,6 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from choosing import curve_store
+from choosing.checkpoints import Row
+from choosing.curve_cases import CurveCase, Implant, real_case, simulated_case, with_implants
+from choosing.recipe import ChoosingRecipe
 from enhancement.imaging.amplify import Answers, amplify
 from enhancement.imaging.intensity import BrainStatistics, normalise
 from enhancement.imaging.scaled_subtraction import scaled_subtraction
@@ -16,10 +20,6 @@ from enhancement.network.architectures.half_resolution import HalfResolutionNet
 from evaluation.brightening import brightening
 from evaluation.measures import contrast, gain
 from simulation.patient import PatientConfig
-from training.choosing import curve_store
-from training.choosing.checkpoints import Row
-from training.choosing.curve_cases import CurveCase, Implant, real_case, simulated_case, with_implants
-from training.choosing.recipe import ChoosingRecipe
 
 Volume = NDArray[np.float32]
 #: From the answers of a network (none for scaled subtraction) to an image.

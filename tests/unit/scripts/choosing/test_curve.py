@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from choosing import curve_store
+from choosing.curve import implant_row, measure_all
+from choosing.curve_cases import CurveCase, with_implants
 from enhancement.imaging.measured_enhancement import Measured
 from evaluation.brightening import agent_map, brightening
-from training.choosing import curve_store
-from training.choosing.curve import implant_row, measure_all
-from training.choosing.curve_cases import CurveCase, with_implants
 
 SHAPE = (48, 48, 48)
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from training.choosing.recipe import ChoosingRecipe
+from choosing.recipe import ChoosingRecipe
 
 FILE = "checkpoint.pt"
 WEIGHTS, RECORD = "weights.safetensors", "training.json"
@@ -36,7 +36,7 @@ class Checkpoint:
         As trained, and its moving average, which is what is used.
     optimiser : dict
     curve : list of rows
-        The learning curve: what `training.choosing.curve` measured now and then.
+        The learning curve: what `choosing.curve` measured now and then.
     """
 
     recipe: ChoosingRecipe

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from choosing import checkpoints
+from choosing.cache import GrowingCache
+from choosing.drawing import Drawer
+from choosing.grain import Grain, receive_field, shifted
+from choosing.losses import compute_loss, dimming, soft_dice
+from choosing.publish import publish
+from choosing.recipe import ChoosingRecipe, Terms, changed
+from choosing.trainer import ChoosingTrainer, RunSettings, learning_rate
 from enhancement.network.ensemble import Ensemble
 from enhancement.network.weights import load_model
-from training.choosing import checkpoints
-from training.choosing.cache import GrowingCache
-from training.choosing.drawing import Drawer
-from training.choosing.grain import Grain, receive_field, shifted
-from training.choosing.losses import compute_loss, dimming, soft_dice
-from training.choosing.publish import publish
-from training.choosing.recipe import ChoosingRecipe, Terms, changed
-from training.choosing.trainer import ChoosingTrainer, RunSettings, learning_rate
 from unit.choosing_support import store_tiny, tiny_recipe
 
 

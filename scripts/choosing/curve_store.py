@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from choosing.curve_cases import CurveCase, Implant
 from enhancement.imaging.measured_enhancement import Measured
-from training.choosing.curve_cases import CurveCase, Implant
 
 LIST = "cases.json"
 _MASKS = ("lesion", "white", "roi")

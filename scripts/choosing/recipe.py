@@ -29,7 +29,7 @@ class Corruption(_Part):
 
 
 class Terms(_Part):
-    """Weights of the loss' terms; see `training.choosing.losses`."""
+    """Weights of the loss' terms; see `choosing.losses`."""
 
     cross_entropy: float = 2.0
     dice: float = 0.5
