@@ -13,6 +13,7 @@ from choosing import curve_store
 from choosing.checkpoints import Row
 from choosing.curve_cases import CurveCase, Implant, real_case, simulated_case, with_implants
 from choosing.recipe import ChoosingRecipe
+from enhancement.arrays import Volume
 from enhancement.imaging.amplify import Answers, amplify
 from enhancement.imaging.intensity import BrainStatistics, normalise
 from enhancement.imaging.scaled_subtraction import scaled_subtraction
@@ -21,7 +22,6 @@ from evaluation.brightening import brightening
 from evaluation.measures import contrast, gain
 from simulation.patient import PatientConfig
 
-Volume = NDArray[np.float32]
 #: From the answers of a network (none for scaled subtraction) to an image.
 Method = Callable[[CurveCase], Volume]
 DOSE = 4.0

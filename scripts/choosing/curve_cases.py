@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from choosing.recipe import ChoosingRecipe
 from choosing.truth import find_truth
+from enhancement.arrays import Mask, Volume
 from enhancement.errors import InputError
 from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.brain.extraction import StrippedInput
@@ -28,8 +29,6 @@ from evaluation.real import ENHANCING_LABEL, outlined, read_case
 from evaluation.regions import find_regions
 from simulation.patient import PatientConfig, simulate_patient
 
-Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 _DIAMETERS_MM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _STRENGTHS = (0.15, 0.7)
 _IMPLANTS = 18

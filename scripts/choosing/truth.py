@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
 from simulation.layers import Label
 from simulation.patient import SimulatedPatient
 from training.simulated import NO_UPTAKE, PHYSIOLOGICAL
-
-Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 #: A lesion's agent reaches beyond the voxels labelled as it, by its soft edge.
 _RIM_VOXELS = 2

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
 from enhancement.imaging.measured_enhancement import measured_enhancement
 from enhancement.imaging.scaled_subtraction import scaled_subtraction
 from evaluation.dose import Spgr
-from evaluation.regions import Mask, Spacing, Volume, masked_smooth
+from evaluation.regions import Spacing, masked_smooth
 
 #: Assumed where it is not known voxel by voxel; the result depends on it little.
 TISSUE_T1_S = 1.3

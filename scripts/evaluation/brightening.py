@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.regions import Mask, Volume
+from enhancement.arrays import Mask, Volume
 
 _ENHANCING = 0.15
 _VIVID = 0.6

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
 from evaluation.expert import atlas_place
 from evaluation.pairing import Lesion
-from evaluation.regions import Mask, Regions, Spacing, Volume, find_regions
+from evaluation.regions import Regions, Spacing, find_regions
 from evaluation.surroundings import Place
 from simulation.layers import Label
 from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient

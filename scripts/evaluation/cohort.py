@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from enhancement.arrays import Volume
+from enhancement.progress import Report
 from evaluation.baselines import closed_form, smoothed, subtraction
 from evaluation.cases import FIRST_DEVELOPMENT_SEED, Case, simulated_case
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.images import ImageResult, measure
 from evaluation.pairing import Lesion, Reading
 from evaluation.reader import Detection, ReaderSettings
-from evaluation.regions import Volume
 from training.simulated import FIRST_SEED
 
-Report = Callable[[str], None]
 IMAGES = ("T1c", "smoothed T1c", "closed form", "scaled subtraction", "T1c-pro")
 #: What a quick run has the reader read; it saves half of the time.
 READ_QUICKLY = ("T1c", "T1c-pro")

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from enhancement.arrays import Mask, Volume
 from evaluation.judge import Judge, load_judge
 from evaluation.normal_prior import load_prior
 from evaluation.reader import Detection, ReaderSettings, find_candidates, suppress, survey
-from evaluation.regions import Mask, Spacing, Volume
+from evaluation.regions import Spacing
 from evaluation.surroundings import Place, describe
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from enhancement.arrays import Volume
 from enhancement.imaging.intensity import brain_statistics
 from evaluation.cases import Case
 from evaluation.dose import InversionPrepared, Spgr, equivalent_dose, simulated_sequence
@@ -15,7 +16,6 @@ from evaluation.fidelity import Fidelity, fidelity
 from evaluation.measures import Contrast, common_gain, contrast
 from evaluation.pairing import Reading, read_case
 from evaluation.reader import ReaderSettings
-from evaluation.regions import Volume
 from evaluation.texture import Edge, Glow, edge, glow, white_matter_noise
 
 #: The unit scale of fidelity: this range of the T1c's z-score is [0, 1]; nothing is clipped.

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.regions import Mask, Volume, block_mean
+from enhancement.arrays import Mask, Volume
+from evaluation.regions import block_mean
 from simulation.frames import SHAPE
 from simulation.layers import Label
 from training.simulated import PHYSIOLOGICAL

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
 from evaluation import significance
 from evaluation.cases import FIRST_TEST_SEED, Case, from_patient, of_test_heads, stored_patient
 from evaluation.cohort import identity, read_record, write_json
 from evaluation.enhancing import Enhancer
 from evaluation.expert import read_lesions
 from evaluation.reader import ReaderSettings
-from evaluation.regions import Mask, Volume, masked_smooth
+from evaluation.regions import masked_smooth
 from simulation.layers import Label
 from simulation.patient import PatientConfig, SimulatedPatient
 

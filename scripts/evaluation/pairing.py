@@ -20,8 +20,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Mask
 from evaluation.reader import Detection, suppress
-from evaluation.regions import Mask, Spacing, dilate
+from evaluation.regions import Spacing, dilate
 
 _BESIDE_MM = 1.0  # a mark this near to a lesion is within it
 

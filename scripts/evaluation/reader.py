@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.regions import Mask, Spacing, Volume, block_mean, masked_smooth
+from enhancement.arrays import Mask, Volume
+from evaluation.regions import Spacing, block_mean, masked_smooth
 
 # -sigma^2 laplacian(G_sigma * sphere) at the centre of a sphere of radius sqrt(3) sigma and contrast 1.
 _SPHERE_RESPONSE = float(np.sqrt(2 / np.pi) * 3**1.5 * np.exp(-1.5))

@@ -7,7 +7,7 @@ patients on the heads kept for tests.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Mask, Volume
+from enhancement.progress import Report
 from evaluation import detection, sheets
 from evaluation.cases import digest, reference_lesions
 from evaluation.cohort import write_json
@@ -24,13 +26,11 @@ from evaluation.judge import Judge, fit_judge, with_bias
 from evaluation.normal_prior import normal_enhancement, pitfall_map, pitfall_marks, symmetric, whole, write_prior
 from evaluation.pairing import Lesion, Reading, pairs_with, read_case
 from evaluation.reader import Candidate, Detection, ReaderSettings, find_candidates, survey
-from evaluation.regions import Mask, Volume
 from evaluation.studies import write_report
 from evaluation.surroundings import FEATURES, Place, describe, pitfall
 from simulation.layers import Label
 from simulation.patient import PatientConfig, simulate_patient
 
-Report = Callable[[str], None]
 #: False marks a patient that the reader is set to make on the development patients, and that people make at most.
 WORKING_POINT, ALLOWED = 0.25, 0.3
 PEOPLE = (0.55, 0.70)

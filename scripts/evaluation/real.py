@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from enhancement.archive.folder import FolderArchive
+from enhancement.arrays import Mask, Volume
 from enhancement.imaging.atlas import load_atlas, to_image
 from enhancement.imaging.brain.extraction import BuiltInExtractor, UnlessStripped
 from enhancement.imaging.preparation import StudyImages
@@ -34,7 +35,7 @@ from evaluation.enhancing import Enhanced
 from evaluation.normal_prior import load_prior
 from evaluation.pairing import Lesion
 from evaluation.reader import Detection, enhancement_map, sphere_response
-from evaluation.regions import Mask, Spacing, Volume, dilate, enhancing, find_regions
+from evaluation.regions import Spacing, dilate, enhancing, find_regions
 from evaluation.surroundings import Place
 from training.volume_names import find_volumes
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
 from evaluation.reader import Candidate, Ground, blobness, hessian, smooth_at
-from evaluation.regions import Mask, Spacing, Volume, block_mean
+from evaluation.regions import Spacing, block_mean
 
 #: What is told of a mark, in this order; all are numbers without unit but for the depth.
 FEATURES = (

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from simulation.anatomy import Anatomy, AnatomyDraw, build_anatomy, draw_anatomy
 from simulation.brain_masks import imperfect_mask
 from simulation.corruption import (
@@ -27,7 +28,7 @@ from simulation.corruption import (
     series_operators,
     warp_along,
 )
-from simulation.fields import Volume, smooth_noise, stream
+from simulation.fields import smooth_noise, stream
 from simulation.frames import SHAPE, mni_to_voxel
 from simulation.label_maps import Purpose, draw_head_choice
 from simulation.layers import Layer, Model, adc_map, concentration_map, label_map, render

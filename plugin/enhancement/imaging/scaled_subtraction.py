@@ -6,13 +6,10 @@ It has no network, and every model has to beat it. It is shown in the place of a
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
 from enhancement.imaging.measured_enhancement import Measured, smoothed_within
-
-Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 _NOISE_SDS = 2.0
 _SMOOTH_MM = 0.7
