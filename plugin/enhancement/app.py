@@ -34,7 +34,7 @@ from enhancement.service.models import Models
 from enhancement.service.operations import Operations
 from enhancement.service.reconcile import Reconciler
 from enhancement.service.worker import Worker
-from enhancement.settings import SECTION, Settings, parse_settings
+from enhancement.settings import SECTION, Settings, parse_settings, sections_like_ours
 from enhancement.web.router import Router
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ DISABLED = Problem("DISABLED", "Enhancement is switched off.", "Set ContrastEnha
 NO_AUTHENTICATION = Problem(
     "NO_AUTHENTICATION",
     "Remote access is allowed without a password.",
-    "Set AuthenticationEnabled and RegisteredUsers.",
+    "Set AuthenticationEnabled and RegisteredUsers; behind a proxy that authenticates, name its header in "
+    "ContrastEnhancement.Access.TrustedUserHeader.",
 )
 
 Event = tuple[str, str]
@@ -128,6 +129,7 @@ class App:
         authenticated = bool(configuration.get("AuthenticationEnabled", remote))
         self._router = Router(operations, self._settings.access, authenticated=authenticated)
         self._warn_of_open_doors(remote=remote, authenticated=authenticated)
+        self._warn_of_names(sections_like_ours(configuration))
 
     def answer(self, request: Request) -> Answer:
         """Answer a REST request."""
@@ -282,8 +284,14 @@ class App:
         self._follow_up_due.set()
 
     def _warn_of_open_doors(self, *, remote: bool, authenticated: bool) -> None:
-        if remote and not authenticated:
+        if remote and not authenticated and not self._settings.access.trusted_user_header:
             self._health.report("doors", Light.YELLOW, NO_AUTHENTICATION)
+
+    def _warn_of_names(self, sections: list[str]) -> None:
+        if sections:
+            reason = f"There is a section {', '.join(map(repr, sections))}, which nobody reads."
+            advice = f"If it is meant for this plugin, name it {SECTION!r} and restart Orthanc."
+            self._health.report("settings-name", Light.YELLOW, Problem("SETTINGS_NAME", reason, advice))
 
 
 def open_ledger(settings: Settings, configuration: dict[str, Any], storage: Path) -> Ledger:

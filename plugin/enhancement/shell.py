@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import queue
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enhancement.errors import EnhancementError, LedgerError, Problem
 from enhancement.host.base import THREAD_NAME, Host
 from enhancement.host.messages import Answer, Request, problem_answer
+from enhancement.host.process import leave_threads_behind
 from enhancement.service.health import Health, Light
 
 if TYPE_CHECKING:
@@ -84,12 +85,12 @@ class Shell:
             self._events.put((kind, resource))
 
     def _leave(self) -> None:
-        """End the process here if a step of native code outlives all patience. Python runs this before it finalises.
+        """Leave a step of native code that outlives all patience. Python runs this before it finalises.
 
-        Orthanc has closed its database by now. A thread that came back from C++ into a finalised Python would be
-        unwound through that C++, which aborts: Orthanc would seem to have crashed (measured: SIGABRT in place of 0).
+        Orthanc has closed its database by now. Whether it ends or reloads cannot be told here, so the process is
+        left to Orthanc.
         """
-        if not self._stop.is_set():  # Orthanc ends of a fault of its own, and its exit status shall say so
+        if not self._stop.is_set():  # Orthanc ends of a fault of its own
             return
         deadline = self._stopped_at + LEAVE_S
         ours = [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
@@ -97,7 +98,7 @@ class Shell:
             thread.join(max(0.0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in ours):
             self._host.log("warning", "enhancement: left a step of the job under way; it is taken up at the next start")
-            os._exit(0)
+            leave_threads_behind()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -116,8 +117,7 @@ class Shell:
                 self._fail(error)
                 return
             except Exception as error:  # outermost frame of the thread: say it, leave Orthanc serving
-                advice = _INSTALL if isinstance(error, ImportError) else None
-                self._fail(EnhancementError(f"{type(error).__name__}: {error}", code="NOT_LOADED", advice=advice))
+                self._fail(_not_loaded(error))
                 return
 
     def _fail(self, error: EnhancementError) -> None:
@@ -135,3 +135,13 @@ class Shell:
             return Answer(200, self._health.to_json())
         problem = self._problem
         return problem_answer(503, problem, **({"Retry_After": "2"} if problem is _STARTING else {}))
+
+
+def _not_loaded(error: Exception) -> EnhancementError:
+    """What kept us from coming up. Only the text of a failed import is known to hold no setting, hence no password."""
+    name = type(error).__name__
+    if isinstance(error, ImportError):
+        return EnhancementError(f"{name}: {error}", code="NOT_LOADED", advice=_INSTALL)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return EnhancementError(f"{name}{place}", code="NOT_LOADED", advice="Report it as a fault, with this line.")
