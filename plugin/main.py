@@ -15,6 +15,7 @@ import orthanc
 _HERE = Path(__file__).resolve().parent
 # Read before any setting can be: the settings' own parser lies in the environment that this names.
 _VENV_VARIABLE = "CONTRAST_ENHANCEMENT_VENV"
+_MEND_SCRIPT = "Mend ContrastEnhancement.SiteScript or the script, and restart Orthanc."
 _COPY_ANEW = "Copy plugin/ anew, run scripts/setup, restart Orthanc."
 
 
@@ -77,6 +78,20 @@ def _reload(begin_anew: Callable[[], None]) -> None:
         _serve_red(fault, "RELOADED", "Restart the service (systemctl restart orthanc).")
 
 
+def _load_site_script(load_script: Callable[[Path], None]) -> str:
+    """Load the site's own script, which ours replaces as "PythonScript"; return what went wrong, if anything."""
+    section = json.loads(orthanc.GetConfiguration()).get("ContrastEnhancement")
+    named = section.get("SiteScript") if isinstance(section, dict) else None
+    if not isinstance(named, str) or not named:
+        return ""
+    try:
+        load_script(_HERE.parent / named)
+    except Exception as error:  # theirs must not keep ours from loading, nor Orthanc from starting
+        orthanc.LogError(f"enhancement: SiteScript failed: {type(error).__name__}: {error}")
+        return f"The script that SiteScript names could not be loaded: {type(error).__name__} (see Orthanc's log)."
+    return ""
+
+
 def _load() -> None:
     try:
         _extend_path()
@@ -85,10 +100,15 @@ def _load() -> None:
         if is_loaded_again():
             _reload(begin_anew)
             return
+        from enhancement.errors import Problem
+        from enhancement.host.chain import install, load_script
         from enhancement.host.orthanc import OrthancHost
         from enhancement.shell import Shell
 
-        Shell(OrthancHost(), root=_HERE.parent).register()
+        install(orthanc)
+        fault = _load_site_script(load_script)
+        known = {"site-script": Problem("SITE_SCRIPT", fault, _MEND_SCRIPT)} if fault else {}
+        Shell(OrthancHost(), root=_HERE.parent, known=known).register()
     except Exception as error:  # fail open: Orthanc must come up whatever is broken here
         _serve_red(f"the plugin could not be loaded: {type(error).__name__}: {error}")
 

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from enhancement.host.messages import Answer, Request
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import Arrival
 from enhancement.recipes.offer import offered
-from enhancement.service import logs
+from enhancement.service import audit, logs
 from enhancement.service.changes import OrthancStore
 from enhancement.service.courier import Courier
 from enhancement.service.follow_up import Results
@@ -77,6 +77,8 @@ class App:
         Where relative paths of the settings start.
     stop : Event
         Set when Orthanc stops.
+    known : mapping, optional
+        Problems that were found while Orthanc loaded, by their part.
 
     Raises
     ------
@@ -84,7 +86,9 @@ class App:
         The service then cannot be; Orthanc serves on and the status says why.
     """
 
-    def __init__(self, host: Host, root: Path, *, stop: threading.Event) -> None:
+    def __init__(
+        self, host: Host, root: Path, *, stop: threading.Event, known: Mapping[str, Problem] | None = None
+    ) -> None:
         logs.configure(host.log)
         sys.setswitchinterval(SWITCH_S)
         configuration = host.configuration()
@@ -92,9 +96,11 @@ class App:
         self._settings = parse_settings(configuration.get(SECTION, {}))
         self._stable_age_s = float(configuration.get("StableAge", 60))
         self._health = Health()
+        for part, problem in (known or {}).items():
+            self._health.report(part, Light.YELLOW, problem)
         self._storage = Path(configuration.get("StorageDirectory", "OrthancStorage")).resolve()
         self._ledger = open_ledger(self._settings, configuration, self._storage)
-        self._archive = OrthancArchive(_transport(host, configuration))
+        self._archive = OrthancArchive(_transport(host, configuration), audit.numbers(configuration))
         self._generation = self._ledger.generation
         self._reconciler = Reconciler(
             self._ledger,

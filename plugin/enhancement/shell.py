@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 4.0
-# From ORTHANC_STOPPED on; an administrator's tool may kill what takes longer than ten seconds.
-LEAVE_S = 8.0
+# From ORTHANC_STOPPED on. An administrator's tool may kill what takes longer than ten seconds, and Python's own end
+# takes up to four on a busy machine.
+LEAVE_S = 5.0
 RETRY_S = 10.0
 RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED_STUDY", "DELETED_SERIES"})
+AUDIT = "/studies/[^/]+/attachments/enhancement-audit/data"
 _STARTING = Problem("STARTING", "The plugin is starting.", "Ask again in a few seconds.")
 _INSTALL = (
     f"Run scripts/setup, which makes .venv for the Python that Orthanc embeds ({sys.version_info.major}."
@@ -48,11 +52,14 @@ class Shell:
         The process.
     root : Path
         Folder that relative paths of the settings start from: the one that holds ``plugin/``.
+    known : mapping, optional
+        Problems that were found before, by their part.
     """
 
-    def __init__(self, host: Host, root: Path) -> None:
+    def __init__(self, host: Host, root: Path, known: Mapping[str, Problem] | None = None) -> None:
         self._host = host
         self._root = root
+        self._known = known or {}
         self._events: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._app: App | None = None
@@ -67,6 +74,7 @@ class Shell:
         atexit.register(self._leave)
         self._host.on_change(self._changed)
         self._host.serve("/enhancement(/.*)?", self._answer)
+        self._host.serve(AUDIT, self._answer_audit)
         script = Path(__file__).parent / "web" / "static" / "explorer.js"
         self._host.extend_explorer(script.read_text(encoding="utf-8"))
 
@@ -106,7 +114,7 @@ class Shell:
                 # All heavy imports hang on this one line, and on the workers that it starts.
                 from enhancement.app import App
 
-                self._app = App(self._host, self._root, stop=self._stop)
+                self._app = App(self._host, self._root, stop=self._stop, known=self._known)
                 self._health.clear("plugin")
                 self._app.run(self._events)
                 return
@@ -126,6 +134,10 @@ class Shell:
         if self._health.report("plugin", Light.RED, problem):
             advice = f" ({problem.advice.rstrip('.')})" if problem.advice else ""
             self._host.log("error", f"enhancement: {problem.code}: {problem.reason}{advice}")
+
+    def _answer_audit(self, request: Request) -> Answer:
+        """The record at the address of an attachment, also where Orthanc's settings do not know its name."""
+        return self._answer(replace(request, path=f"/enhancement/studies/{request.path.split('/')[2]}/audit"))
 
     def _answer(self, request: Request) -> Answer:
         app = self._app

@@ -11,6 +11,7 @@ Only the standard library is imported.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 from contextlib import suppress
@@ -73,6 +74,7 @@ def leave_threads_behind() -> None:
     libc.sigaction(int(signal.SIGABRT), ctypes.byref(halted), None)
     libc.on_exit(libc._exit, None)  # the last to be registered is the first to be called
     _keep_python_mapped()
+    gc.freeze()  # Python's end would search everything for garbage, for seconds
 
 
 def _keep_python_mapped() -> None:

@@ -96,6 +96,13 @@ class Settings(Stage):
     limits: LimitSettings = LimitSettings()
     delivery: DeliverySettings = DeliverySettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()
+    site_script: str | None = Field(
+        default=None,
+        description=(
+            "A Python script of the site's own that is loaded beside this plugin, since Orthanc's PythonScript can "
+            "name only one. A relative path starts at the folder above plugin/."
+        ),
+    )
     preload: bool = Field(
         default=True,
         description=(
