@@ -15,6 +15,10 @@ import orthanc
 _HERE = Path(__file__).resolve().parent
 # Read before any setting can be: the settings' own parser lies in the environment that this names.
 _VENV_VARIABLE = "CONTRAST_ENHANCEMENT_VENV"
+_LOAD_THEIRS = (
+    "Let PythonScript name this plugin's main.py, and ContrastEnhancement.SiteScript the other script; or load this "
+    "plugin in it before it registers anything. Restart Orthanc."
+)
 _MEND_SCRIPT = "Mend ContrastEnhancement.SiteScript or the script, and restart Orthanc."
 _COPY_ANEW = "Copy plugin/ anew, run scripts/setup, restart Orthanc."
 
@@ -101,14 +105,17 @@ def _load() -> None:
             _reload(begin_anew)
             return
         from enhancement.errors import Problem
-        from enhancement.host.chain import install, load_script
+        from enhancement.host.chain import CallbackTaken, install, load_script
         from enhancement.host.orthanc import OrthancHost
         from enhancement.shell import Shell
 
         install(orthanc)
         fault = _load_site_script(load_script)
         known = {"site-script": Problem("SITE_SCRIPT", fault, _MEND_SCRIPT)} if fault else {}
-        Shell(OrthancHost(), root=_HERE.parent, known=known).register()
+        try:
+            Shell(OrthancHost(), root=_HERE.parent, known=known).register()
+        except CallbackTaken as error:
+            _serve_red(f"Another script was loaded before: {error}.", "CALLBACK_TAKEN", _LOAD_THEIRS)
     except Exception as error:  # fail open: Orthanc must come up whatever is broken here
         _serve_red(f"the plugin could not be loaded: {type(error).__name__}: {error}")
 

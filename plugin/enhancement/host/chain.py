@@ -16,6 +16,10 @@ from typing import Any
 Changed = Callable[..., object]
 
 
+class CallbackTaken(RuntimeError):
+    """Another script has registered for changes before ours was loaded, without the chain."""
+
+
 def install(sdk: Any) -> None:
     """Put the chain in the place of the two functions of `sdk`, the module ``orthanc``."""
     register, extend = sdk.RegisterOnChangeCallback, sdk.ExtendOrthancExplorer
@@ -31,7 +35,10 @@ def install(sdk: Any) -> None:
 
     def register_on_change(callback: Changed) -> None:
         if not callbacks:
-            register(changed)
+            try:
+                register(changed)
+            except RuntimeError as error:
+                raise CallbackTaken(str(error)) from None
         callbacks.append(callback)
 
     def extend_explorer(script: str) -> None:
