@@ -28,11 +28,12 @@ _BESIDE_MM = 1.0  # a mark this near to a lesion is within it
 
 @dataclass(frozen=True)
 class Lesion:
-    """A reference lesion: centre (z, y, x) and its long and short axis, mm."""
+    """A reference lesion: centre (z, y, x) and its long and short axis, mm; its kind where that is known."""
 
     centre_mm: tuple[float, float, float]
     long_mm: float
     short_mm: float
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,18 @@ def read_case(
     return Reading(tuple(lesions), tuple(marks), within)
 
 
+def pairs_with(mark: Detection, lesion: Lesion) -> bool:
+    """Whether the mark is near enough to find the lesion."""
+    return _distance(mark, lesion) < _reach(mark, lesion)
+
+
 def _pair(marks: Sequence[Detection], lesions: Sequence[Lesion]) -> tuple[NDArray[np.bool_], set[int]]:
     """Which lesions were found, and the places of the marks that found them."""
     candidates = [
-        (distance, m, n)
+        (_distance(mark, lesion), m, n)
         for m, mark in enumerate(marks)
         for n, lesion in enumerate(lesions)
-        if (distance := _distance(mark, lesion)) < _reach(mark, lesion)
+        if pairs_with(mark, lesion)
     ]
     found = np.zeros(len(lesions), dtype=bool)
     used: set[int] = set()

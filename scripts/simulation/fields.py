@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.imaging.cubic_bspline import cubic_bspline
+
 Volume = NDArray[np.float32]
 Shape = tuple[int, int, int]
 
@@ -21,8 +23,7 @@ def _basis(points: int, size: int, offset: float = 0.5) -> NDArray[np.float32]:
     """(size, points + 3) cubic B-spline weights of ``points`` intervals over ``size`` voxels."""
     position = (np.arange(size) + offset) * points / size
     cell = np.floor(position).astype(int)
-    t = position - cell
-    weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
+    weights, _ = cubic_bspline(position - cell)
     matrix = np.zeros((size, points + 3), np.float32)
     for k in range(4):
         matrix[np.arange(size), cell + k] += weights[k].astype(np.float32)

@@ -216,8 +216,8 @@ def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[M
     tissues = random_contrast(stream(seed, "contrast"), tissues, config.random_contrast_share)
     agent = draw_agent(rng, field_t)
     minutes, haematocrit = float(rng.uniform(1.5, 9)), float(rng.uniform(0.33, 0.48))
-    # Blood of real scans is brighter than Weinmann's curve tells: his plasma, times 1.4 by median, is what fits them.
-    plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0.35, 0.25)))
+    # Blood of real scans is brighter than Weinmann's curve tells: his plasma, times 1.35 by median, is what fits them.
+    plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0.3, 0.25)))
     blood = plasma * (1 - haematocrit)
     base = {
         "wm": blood * float(rng.uniform(0.012, 0.03)),

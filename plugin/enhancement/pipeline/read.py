@@ -114,6 +114,7 @@ def _read_volumes(
         read = _optional(partial(_read_role, role, instances), role in found.roles, notes)
         if read is not None:
             volumes[role] = read
+    notes += [f"{role}: {note}" for role, volume in volumes.items() for note in volume.notes]
     return volumes
 
 

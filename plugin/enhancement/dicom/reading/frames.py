@@ -119,11 +119,17 @@ def _frames_of_instance(ds: Dataset) -> Sequence[Frame]:
     private = private_tags.PrivateBlocks(ds)
     frame = _classic_frame(ds, private)
     kinds = {value.upper() for value in frame.image_type}
-    if "MOSAIC" in kinds and (count := private_tags.mosaic_count(private)):
+    if "MOSAIC" in kinds and not _is_cut(frame) and (count := private_tags.mosaic_count(private)):
         return _cut_mosaic(frame, count, private_tags.mosaic_normal(private))
     if "VFRAME" in kinds and (count := private_tags.grid_count(private)) and count > 1:
         return _cut_grid(frame, count, private_tags.grid_positions(private))
     return [frame]
+
+
+def _is_cut(frame: Frame) -> bool:
+    """Whether an image that is called a mosaic is one slice: it is no larger than what was acquired."""
+    matrix = max(numbers(frame.header, "AcquisitionMatrix"), default=0.0)
+    return 0 < max(frame.rows, frame.columns) <= 1.5 * matrix
 
 
 def _classic_frame(ds: Dataset, private: private_tags.PrivateBlocks) -> Frame:

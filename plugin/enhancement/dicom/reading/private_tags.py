@@ -12,9 +12,10 @@ import struct
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
 from enhancement.dicom.reading.csa import parse_csa
-from enhancement.dicom.reading.headers import UNREADABLE, as_numbers, numbers, text, texts, value
+from enhancement.dicom.reading.headers import UNREADABLE, as_numbers, numbers, text, texts, value, walk_groups
 
 # A GE scanner adds 1e9 to b-values of some protocols; a smaller modulus would break high b (dcm2niix issue 149).
 _GE_OFFSET = 1_000_000_000
@@ -33,12 +34,12 @@ class PrivateBlocks:
         self.ds = ds
         self.groups: set[int] = set()
         self.blocks: dict[tuple[int, str], list[int]] = {}
-        for tag in tuple(ds.keys()):  # keys: iterating a Dataset would convert every element
-            number = int(tag)
+        # keys: iterating a Dataset would convert every element; bit 16 is that of an odd group
+        for number in [int(tag) for tag in tuple(ds.keys()) if tag & 0x10000]:
             group, element = number >> 16, number & 0xFFFF
-            if group & 1 and 0x10 <= element <= 0xFF:
+            if 0x10 <= element <= 0xFF:
                 self.groups.add(group)
-                self.blocks.setdefault((group, text(ds, tag).casefold()), []).append(element)
+                self.blocks.setdefault((group, text(ds, BaseTag(number)).casefold()), []).append(element)
 
     def value(self, group: int, creator: str, offset: int) -> Any:
         """The value of one private attribute, None where it is absent.
@@ -209,10 +210,40 @@ def directionality(private: PrivateBlocks, gradient: tuple[float, ...]) -> str:
     return "ISOTROPIC" if private.value(0x2001, "Philips Imaging DD 001", 0x04) in ("I", b"I ") else ""
 
 
-def philips_scale(ds: Dataset) -> float:
-    """Philips' Scale Slope (2005,100E), by which stored values of different images are comparable; 1 elsewhere."""
-    found = PrivateBlocks(ds).numbers(0x2005, "Philips MR Imaging DD 001", 0x0E, "f")
-    return found[0] if found and found[0] > 0 else 1.0
+def philips_scale(ds: Dataset, frame_number: int | None = None) -> float | None:
+    """Philips' Scale Slope (2005,100E), that makes images comparable; None where it is gone.
+
+    It stands in the object, or in a private sequence of the object or of a frame (2005,140F).
+    """
+    for holder in (*_frame_groups(ds, frame_number), ds):
+        private = PrivateBlocks(holder)
+        nested = private.value(0x2005, "Philips MR Imaging DD 005", 0x0F)
+        places = [PrivateBlocks(item) for item in _datasets(nested)] + [private]
+        for place in places:
+            found = place.numbers(0x2005, "Philips MR Imaging DD 001", 0x0E, "f")
+            if found and found[0] > 0:
+                return found[0]
+    return None
+
+
+def _datasets(found: Any) -> list[Dataset]:
+    try:
+        return [item for item in found or () if isinstance(item, Dataset)]
+    except UNREADABLE:
+        return []
+
+
+def _frame_groups(ds: Dataset, frame_number: int | None) -> tuple[Dataset, ...]:
+    return () if frame_number is None else tuple(walk_groups(ds, frame_number - 1))
+
+
+def ge_kind(private: PrivateBlocks) -> int | None:
+    """What a GE diffusion image is, (0043,1030): 14 b = 0, 16 a line of the direction table, 19 trace.
+
+    None elsewhere.
+    """
+    found = private.numbers(0x0043, "GEMS_PARM_01", 0x30)
+    return int(found[0]) if found else None
 
 
 def mosaic_count(private: PrivateBlocks) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from enhancement.imaging.cubic_bspline import cubic_bspline
 from enhancement.imaging.registration.similarity import Points, Pose, physical_to_index
 
 _BINS = 32
@@ -76,7 +77,7 @@ class MutualInformation:
         free = (position > 1.0) & (position < _BINS - 2 - 1e-6)
         position = np.clip(position, 1.0, _BINS - 2 - 1e-6)
         first = np.floor(position).astype(np.intp)
-        weights, derivatives = _bspline(position - first)
+        weights, derivatives = cubic_bspline(position - first)
         cells = self._fixed_bins * _BINS + first - 1
         information, log_ratio = _information(cells, weights)
         pull = sum(derivatives[j] * log_ratio[cells + j] for j in range(4)) * free * (scale / values.size)
@@ -107,13 +108,6 @@ def interpolate(array_zyx: NDArray[np.float32], index_xyz: Points) -> tuple[Valu
 def _spread(values: NDArray[np.floating]) -> tuple[float, float]:
     low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 0.0)
     return float(low), float(max(high, low + _TINY))
-
-
-def _bspline(t: Values) -> tuple[Values, Values]:
-    """Weights of four neighbouring bins (4, n) and their derivatives, for a place t in [0, 1) amid them."""
-    weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
-    derivatives = [-((1 - t) ** 2), 3 * t**2 - 4 * t, -3 * t**2 + 2 * t + 1, t**2]
-    return np.stack(weights) / 6.0, np.stack(derivatives) / 2.0
 
 
 def _information(cells: NDArray[np.intp], weights: Values) -> tuple[float, Values]:
