@@ -76,10 +76,11 @@ class Records:
         query = select(jobs).filter_by(archive=self._archive, model_digest=model_digest)
         return self._jobs(query.where(jobs.c.state.in_(rows.HAVE_RESULTS)).order_by(jobs.c.id))
 
-    def holding(self, series_instance_uid: str) -> list[JobRow]:
-        """The jobs whose results include this series."""
+    def models(self) -> list[str]:
+        """The digest of every model that a job asked for."""
+        query = select(jobs.c.model_digest).distinct().where(jobs.c.model_digest != "")
         with self._database.read() as connection:
-            return rows.holding(connection, self._archive, series_instance_uid)
+            return sorted(connection.execute(query).scalars())
 
     def studies(self, states: Iterable[State]) -> set[str]:
         """Every study that has a job in one of these states."""
