@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
 from enhancement.ledger.scheduling import CLOCK_SLACK_S
 from enhancement.ledger.schema import followups, jobs, results
@@ -69,6 +69,18 @@ class Followups:
         with self._database.read() as connection:
             query = select(results.c.archive_id).filter_by(archive=self._archive, job_id=job_id)
             return sorted(connection.execute(query).scalars())
+
+    def without_pixels(self, job_id: int) -> list[tuple[str, str]]:
+        """The series of a job (the archive's identifier, SeriesInstanceUID) without a digest of their pixels."""
+        query = select(results.c.archive_id, results.c.series_instance_uid).filter_by(job_id=job_id, pixels="")
+        with self._database.read() as connection:
+            return [(str(archive_id), str(uid)) for archive_id, uid in connection.execute(query)]
+
+    def note_pixels(self, archive_id: str, digest: str) -> None:
+        """Write down the digest of a result's pixels."""
+        with self._database.write() as connection:
+            key = {"archive": self._archive, "archive_id": archive_id}
+            connection.execute(update(results).filter_by(**key).values(pixels=digest))
 
     def result(self, archive_id: str) -> tuple[str, str] | None:
         """The study and the SeriesInstanceUID of a series of the archive if it is, or was, a result."""

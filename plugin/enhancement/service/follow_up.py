@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 
 from enhancement.archive.orthanc import OrthancArchive
-from enhancement.errors import ArchiveError, LedgerError
+from enhancement.dicom.reading.pixel_digest import pixel_digest
+from enhancement.errors import ArchiveError, InputError, LedgerError
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import Code, JobRow, State
 from enhancement.service import audit
@@ -52,10 +53,24 @@ class Results:
                 self._ledger.deliveries.add(job.id, destination, series)
         if not self._settings.output.keep_superseded:
             self._remove_superseded(job)
+        self._note_pixels(job)
         if job.state in (State.STORED, State.SUPERSEDED):
             audit.attach(self._archive, job.study_id, {"job": job.id, **job.audit})
             if self._settings.output.label:
                 self._archive.label(job.study_id, self._settings.output.label)
+
+    def _note_pixels(self, job: JobRow) -> None:
+        """A digest of what was stored, by which a recall knows copies whose headers say nothing any more."""
+        for archive_id, uid in self._ledger.followups.without_pixels(job.id):
+            try:
+                digest = pixel_digest(self._archive.instances(job.study_id, uid))
+            except ArchiveError as error:
+                if error.status != 404:
+                    raise
+            except InputError as error:
+                log.warning("no digest of the pixels", job=job.id, code=error.code)
+            else:
+                self._ledger.followups.note_pixels(archive_id, digest)
 
     def _remove_superseded(self, job: JobRow) -> None:
         """Take what this job's result replaces out of the archive, or its own where a newer one was faster."""

@@ -59,7 +59,7 @@ class Orphans:
         self._settle_s = settle_s
         self._monotonic = monotonic
         self._due: dict[str, float] = {}
-        self._written_down_to = 0
+        self._written_down_to: int | None = 0
 
     def deleted(self, archive_id: str) -> None:
         """Orthanc deleted a series; if a result was made from it, its study is looked at soon."""
@@ -132,8 +132,13 @@ class Orphans:
             self._ledger.inbox.notice(job.study_id, origin="source-gone")
 
     def _write_down_older(self) -> None:
-        """Results of former versions: their audit record names what they were made from."""
-        for job_id in self._ledger.sources.unknown(after=self._written_down_to):
+        """Results of former versions: their audit record names what they were made from. Once through is enough."""
+        if self._written_down_to is None:
+            return
+        older = self._ledger.sources.unknown(after=self._written_down_to)
+        if not older:
+            self._written_down_to = None
+        for job_id in older:
             self._written_down_to = job_id
             job = self._ledger.records.job(job_id)
             inputs = {uid for uids in job.audit.get("inputs", {}).values() for uid in uids}

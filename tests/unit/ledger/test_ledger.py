@@ -230,7 +230,7 @@ class TestEnding:
         job = bench.claim()
         job = bench.ledger.claims.finish(job, State.STORED, result_uids=["1.2", "1.3"], audit={"versions": {"x": 1}})
         assert job.audit == {"versions": {"x": 1}}
-        assert [row.id for row in bench.ledger.records.made_by("abc")] == [job.id]
+        assert [row.id for row in bench.ledger.records.made("abc")] == [job.id]
 
 
 class TestPeople:
