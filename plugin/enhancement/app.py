@@ -32,6 +32,7 @@ from enhancement.service.intake import Intake
 from enhancement.service.metrics import Metrics
 from enhancement.service.models import Models
 from enhancement.service.operations import Operations
+from enhancement.service.orphans import Orphans
 from enhancement.service.reconcile import Reconciler
 from enhancement.service.worker import Worker
 from enhancement.settings import SECTION, Settings, parse_settings, sections_like_ours
@@ -112,6 +113,9 @@ class App:
             self._ledger.deliveries, self._archive, self._settings.delivery, instance=self._ledger.instance
         )
         self._results = Results(self._ledger, self._archive, self._settings)
+        self._orphans = Orphans(
+            self._ledger, self._archive, self._results, self._settings, self._health, settle_s=self._stable_age_s
+        )
         self._follow_up_due = threading.Event()
         self._metrics = Metrics(host.metric, self._ledger, self._health)
         self._recipes = offered(self._settings)
@@ -224,6 +228,7 @@ class App:
             self._ledger.requests.study_deleted(resource)
         elif kind == "DELETED_SERIES":
             self._results.deleted(resource)
+            self._orphans.deleted(resource)
 
     def _look(self) -> None:
         for arrival in self._ledger.inbox.waiting(limit=LOOKS_PER_TICK):
@@ -236,7 +241,9 @@ class App:
     def _look_at(self, arrival: Arrival) -> bool:
         """One look; a study over which it stumbles is put off, so that those behind it are not held up."""
         try:
-            return self._intake.look(arrival)
+            made = self._intake.look(arrival)
+            self._orphans.check(arrival.study_id)
+            return made
         except EnhancementError:
             raise
         except Exception as error:  # a fault of ours or of a library
@@ -251,6 +258,7 @@ class App:
             self._reconciler.start()
         else:
             self._ledger.claims.recover(mine=True)
+        self._orphans.start()
         self._generation = generation
 
     def _keep_house(self) -> None:
@@ -266,6 +274,7 @@ class App:
             self._health.report("circuit", Light.RED, Problem("CIRCUIT_OPEN", reason, advice))
         self._metrics.publish()
         self._results.follow_up()
+        self._orphans.step()
         self._courier.step()
         if self._settings.enabled and self._settings.automatic:
             self._reconciler.sweep()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
 from enhancement.ledger.scheduling import CLOCK_SLACK_S
-from enhancement.ledger.schema import followups, results
+from enhancement.ledger.schema import followups, jobs, results
 from enhancement.ledger.scope import Scope
 from enhancement.ledger.states import JobRow
 
@@ -30,6 +30,11 @@ def write_down(connection: Connection, job: JobRow, archive_ids: Mapping[str, st
     connection.execute(delete(followups).filter_by(job_id=job.id))
     values = {"job_id": job.id, "archive": job.archive, "instance": job.instance or "", "since": now}
     connection.execute(insert(followups).values(**values))
+    note_results(connection, job, archive_ids)
+
+
+def note_results(connection: Connection, job: JobRow, archive_ids: Mapping[str, str]) -> None:
+    """Note which series of the archive a job's results are."""
     for archive_id, uid in archive_ids.items():
         connection.execute(delete(results).filter_by(archive=job.archive, archive_id=archive_id))
         values = {"archive": job.archive, "archive_id": archive_id, "job_id": job.id, "series_instance_uid": uid}
@@ -65,9 +70,24 @@ class Followups:
             query = select(results.c.archive_id).filter_by(archive=self._archive, job_id=job_id)
             return sorted(connection.execute(query).scalars())
 
-    def result(self, archive_id: str) -> str | None:
-        """The SeriesInstanceUID of a series of the archive if it is, or was, a result."""
-        query = select(results.c.series_instance_uid).filter_by(archive=self._archive, archive_id=archive_id)
+    def without_pixels(self, job_id: int) -> list[tuple[str, str]]:
+        """The series of a job (the archive's identifier, SeriesInstanceUID) without a digest of their pixels."""
+        query = select(results.c.archive_id, results.c.series_instance_uid).filter_by(job_id=job_id, pixels="")
         with self._database.read() as connection:
-            found = connection.execute(query).scalar()
-        return None if found is None else str(found)
+            return [(str(archive_id), str(uid)) for archive_id, uid in connection.execute(query)]
+
+    def note_pixels(self, archive_id: str, digest: str) -> None:
+        """Write down the digest of a result's pixels."""
+        with self._database.write() as connection:
+            key = {"archive": self._archive, "archive_id": archive_id}
+            connection.execute(update(results).filter_by(**key).values(pixels=digest))
+
+    def result(self, archive_id: str) -> tuple[str, str] | None:
+        """The study and the SeriesInstanceUID of a series of the archive if it is, or was, a result."""
+        query = select(jobs.c.study_id, results.c.series_instance_uid)
+        query = query.select_from(results.join(jobs, jobs.c.id == results.c.job_id))
+        with self._database.read() as connection:
+            found = connection.execute(
+                query.where(results.c.archive == self._archive, results.c.archive_id == archive_id)
+            ).first()
+        return None if found is None else (str(found[0]), str(found[1]))

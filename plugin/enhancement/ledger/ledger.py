@@ -23,6 +23,7 @@ from enhancement.ledger.marks import Marks
 from enhancement.ledger.records import Records
 from enhancement.ledger.requests import Requests
 from enhancement.ledger.scope import Scope
+from enhancement.ledger.sources import Sources
 from enhancement.settings import LedgerSettings, QueueSettings
 
 
@@ -81,6 +82,7 @@ class Ledger:
         self.records = Records(scope)
         self.followups = Followups(scope)
         self.deliveries = Deliveries(scope)
+        self.sources = Sources(scope)
         self.requests = Requests(scope)
         self.claims = Claims(scope, LeaseWatch(monotonic))
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from enhancement.ledger import rows
 from enhancement.ledger.breaker import Breaker, read_breaker
-from enhancement.ledger.schema import attempts, jobs
+from enhancement.ledger.schema import attempts, jobs, results
 from enhancement.ledger.scope import Scope
 from enhancement.ledger.states import AttemptRow, JobRow, State
 
@@ -23,6 +23,20 @@ class Counts:
     oldest_queued_s: float
     oldest_open_s: float
     mean_attempt_s: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """One job's results, in few words: an archive may hold many thousands."""
+
+    id: int
+    study_id: str
+    recipe: str
+    model_digest: str
+    state: str
+    code: str
+    finished_at: float | None
+    result_uids: tuple[str, ...]
 
 
 class Records:
@@ -71,15 +85,40 @@ class Records:
         with self._database.read() as connection:
             return [AttemptRow.of(row) for row in connection.execute(query).mappings()]
 
-    def made_by(self, model_digest: str) -> list[JobRow]:
-        """The jobs whose results, still in the archive as far as the ledger knows, this model made."""
-        query = select(jobs).filter_by(archive=self._archive, model_digest=model_digest)
-        return self._jobs(query.where(jobs.c.state.in_(rows.HAVE_RESULTS)).order_by(jobs.c.id))
-
-    def holding(self, series_instance_uid: str) -> list[JobRow]:
-        """The jobs whose results include this series."""
+    def made(self, model_digest: str | None = None) -> list[Made]:
+        """What models made, still in the archive as far as the ledger knows; without the jobs' audit records."""
+        columns = [jobs.c[name] for name in ("id", "study_id", "recipe", "model_digest", "state", "code")]
+        query = select(*columns, jobs.c.finished_at, jobs.c.result_uids).filter_by(archive=self._archive)
+        if model_digest is not None:
+            query = query.filter_by(model_digest=model_digest)
         with self._database.read() as connection:
-            return rows.holding(connection, self._archive, series_instance_uid)
+            found = connection.execute(query.where(jobs.c.state.in_(rows.HAVE_RESULTS)).order_by(jobs.c.id))
+            return [Made(**dict(row) | {"result_uids": tuple(row["result_uids"] or ())}) for row in found.mappings()]
+
+    def makers(self, pixels: str) -> set[str]:
+        """The digests of the models that made results of these very pixels."""
+        query = select(jobs.c.model_digest).distinct().join(results, results.c.job_id == jobs.c.id)
+        with self._database.read() as connection:
+            return set(connection.execute(query.where(results.c.pixels == pixels)).scalars())
+
+    def maker(self, archive_id: str) -> str:
+        """The digest of the model that made this series of the archive; "" if it was no result."""
+        query = select(jobs.c.model_digest).join(results, results.c.job_id == jobs.c.id)
+        with self._database.read() as connection:
+            found = connection.execute(query.where(results.c.archive_id == archive_id).limit(1)).scalar()
+        return str(found or "")
+
+    def result_series(self) -> set[str]:
+        """The archive's identifier of every series that is, or was, a result."""
+        with self._database.read() as connection:
+            query = select(results.c.archive_id).filter_by(archive=self._archive)
+            return set(connection.execute(query).scalars())
+
+    def models(self) -> list[str]:
+        """The digest of every model that a job asked for."""
+        query = select(jobs.c.model_digest).distinct().where(jobs.c.model_digest != "")
+        with self._database.read() as connection:
+            return sorted(connection.execute(query).scalars())
 
     def studies(self, states: Iterable[State]) -> set[str]:
         """Every study that has a job in one of these states."""

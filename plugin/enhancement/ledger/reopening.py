@@ -32,7 +32,8 @@ def decide(
     """Whether this job has to be done (again).
 
     An automatic request repeats nothing that ended: a refusal or a dead letter would only end the same way, and what a
-    person cancelled or withdrew stays so. What the archive lost with its study is done again when the study is back.
+    person cancelled or withdrew stays so. What the archive lost with its study, or with a source, is done again when
+    those are back.
     """
     if job is None:
         known = present is not None and len(expected) > 0 and set(expected) <= set(present)
@@ -45,6 +46,7 @@ def decide(
     if job.state is State.STORED:
         lost = present is not None and not set(job.result_uids) <= set(present)
         return Decision.QUEUE if force or lost else Decision.KEEP
-    if job.state is State.SUPERSEDED or (job.state is State.CANCELLED and job.problem.code == Code.STUDY_DELETED):
+    lost_with_inputs = job.state is State.CANCELLED and job.problem.code in (Code.STUDY_DELETED, Code.SOURCE_GONE)
+    if job.state is State.SUPERSEDED or lost_with_inputs:
         return Decision.QUEUE
     return Decision.QUEUE if manual or force else Decision.KEEP

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -10,12 +10,14 @@ from sqlalchemy import Connection, func, select, update
 from enhancement.errors import NO_PROBLEM, LedgerError, Problem
 from enhancement.ledger import rows
 from enhancement.ledger import transitions as ending
+from enhancement.ledger.followups import note_results
 from enhancement.ledger.inbox import put_incomplete, remove_arrival, remove_incomplete, remove_study
 from enhancement.ledger.reopening import Decision, decide
 from enhancement.ledger.scheduling import order_at
 from enhancement.ledger.schema import jobs
 from enhancement.ledger.scope import Scope
-from enhancement.ledger.states import Arrival, CancelReason, Code, JobRow, Priority, State
+from enhancement.ledger.sources import write_down
+from enhancement.ledger.states import Arrival, CancelReason, Code, JobRow, Priority, Source, State
 
 
 class Requests:
@@ -40,6 +42,8 @@ class Requests:
         model_digest: str = "",
         present: Collection[str] | None = None,
         expected: Sequence[str] = (),
+        sources: Sequence[Source] = (),
+        archive_ids: Mapping[str, str] | None = None,
         force: bool = False,
         arrival: Arrival | None = None,
     ) -> JobRow:
@@ -55,7 +59,12 @@ class Requests:
             all among them is opened again; without it the ledger's word is taken.
         expected : sequence of str
             The SeriesInstanceUIDs that this run will store, where they are known. If the ledger does not know the job
-            but the study holds them all, the job is written down as STORED (the ledger was lost, the results were not).
+            but the study holds them all, the job is written down as STORED (the ledger was lost, the results were not,
+            or the study is a copy of one that has them).
+        sources : sequence of Source
+            The series that this run will read.
+        archive_ids : mapping
+            The archive's identifier of each series of ours in the study -> SeriesInstanceUID.
         force : bool
             Do it again although it is stored.
         arrival : Arrival, optional
@@ -82,6 +91,10 @@ class Requests:
             elif job is None:
                 values |= {"origin": "adopted", "requested_by": requested_by[:128], "model_digest": model_digest}
             job = self._write_current(connection, key, job, values, now)
+            write_down(connection, self._archive, job.id, sources)
+            if decision is Decision.ADOPT:
+                held = {key: uid for key, uid in (archive_ids or {}).items() if uid in job.result_uids}
+                note_results(connection, job, held)
             remove_incomplete(connection, self._archive, study_id, recipe)
             if arrival is not None:
                 remove_arrival(connection, self._archive, arrival)
@@ -178,18 +191,28 @@ class Requests:
             return changed
 
     def result_deleted(
-        self, series_instance_uid: str, *, code: str = Code.RESULT_DELETED, by: str = ""
+        self,
+        study_id: str,
+        series_instance_uid: str,
+        *,
+        code: str = Code.RESULT_DELETED,
+        reason: str = "the result was removed",
     ) -> list[JobRow]:
-        """A person removed this result, or it was withdrawn: it does not come back by itself, only by hand."""
+        """A person removed this result of the study, or it was withdrawn: it comes back by hand alone.
+
+        A study under a second PatientID holds series of the same UIDs; its own results are left alone. What was lost
+        with a source (SOURCE_GONE) comes back with it.
+        """
         now = self._clock()
-        words = rows.columns(Problem(code, f"the result was removed{' by ' + by if by else ''}"))
+        words = rows.columns(Problem(code, reason))
+        ends = rows.HAVE_RESULTS if code != Code.RESULT_DELETED else (State.STORED,)
         changed = []
         with self._database.read() as connection:
-            holding = rows.holding(connection, self._archive, series_instance_uid)
+            holding = rows.holding(connection, self._archive, series_instance_uid, study_id)
         for job in holding:
             with self._database.write() as connection:
                 held = rows.lock_job(connection, self._archive, job.id)
-                if held.state is State.STORED:
+                if held.state in ends:
                     values = {"state": State.CANCELLED, "finished_at": now, "updated_at": now}
                     changed.append(rows.modify(connection, job.id, values | words))
         return changed

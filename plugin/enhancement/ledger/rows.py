@@ -65,9 +65,10 @@ def lock_job(connection: Connection, archive: str, job_id: int) -> JobRow:
     return fetch(connection, archive, job_id)
 
 
-def holding(connection: Connection, archive: str, series_instance_uid: str) -> list[JobRow]:
-    """The jobs whose results, still in the archive as far as the ledger knows, include this series."""
+def holding(connection: Connection, archive: str, series_instance_uid: str, study_id: str) -> list[JobRow]:
+    """The study's jobs whose results, still in the archive as far as the ledger knows, include this series."""
     query = select(jobs).where(
+        jobs.c.study_id == study_id,
         jobs.c.archive == archive,
         jobs.c.state.in_(HAVE_RESULTS),
         cast(jobs.c.result_uids, Text).contains(f'"{series_instance_uid}"', autoescape=True),

@@ -143,6 +143,22 @@ results = Table(
     Column("archive_id", String(64), primary_key=True),
     Column("job_id", Integer, ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), nullable=False),
     Column("series_instance_uid", String(64), nullable=False),
+    # SHA-256 of the pixels, which a copy keeps whatever its header lost; "" until it was computed.
+    Column("pixels", String(64), nullable=False, server_default=""),
+    Index("enhancement_results_job", "job_id"),
+    Index("enhancement_results_pixels", "pixels"),
+)
+
+# Which series of the archive a job reads: its result must not outlive them.
+sources = Table(
+    "enhancement_sources",
+    metadata,
+    Column("job_id", Integer, ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("archive_id", String(64), primary_key=True),
+    Column("archive", String(64), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False),
+    Column("instances", Integer, nullable=False),
+    Index("enhancement_sources_series", "archive", "archive_id"),
 )
 
 deliveries = Table(

@@ -70,6 +70,7 @@ class Code(StrEnum):
     WITHDRAWN = "WITHDRAWN"
     CANCELLED = "CANCELLED"
     NEWER_INPUTS = "NEWER_INPUTS"
+    SOURCE_GONE = "SOURCE_GONE"
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,15 @@ class Arrival:
     noticed_at: float
     looks: int
     revision: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """One series that a job reads: the archive's identifier, its UID, and how many instances it had."""
+
+    archive_id: str
+    series_instance_uid: str
+    instances: int
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from enhancement.settings import Role, Settings
 # Raise it when the same inputs, model and settings would give other pixels.
 METHOD_VERSION = 2
 
-_WITHOUT_EFFECT = frozenset({"KeepSuperseded", "Label", "HdBetFolder"})
+_WITHOUT_EFFECT = frozenset({"KeepSuperseded", "WhenSourceGone", "Label", "HdBetFolder"})
 
 
 def fingerprint(source_sop_instance_uids: Iterable[str], model_digest: str, what_matters: Mapping[str, object]) -> str:

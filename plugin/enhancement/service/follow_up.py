@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 
 from enhancement.archive.orthanc import OrthancArchive
-from enhancement.errors import ArchiveError, LedgerError
+from enhancement.dicom.reading.pixel_digest import pixel_digest
+from enhancement.errors import ArchiveError, InputError, LedgerError
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import Code, JobRow, State
 from enhancement.service import audit
@@ -52,10 +53,24 @@ class Results:
                 self._ledger.deliveries.add(job.id, destination, series)
         if not self._settings.output.keep_superseded:
             self._remove_superseded(job)
+        self._note_pixels(job)
         if job.state in (State.STORED, State.SUPERSEDED):
             audit.attach(self._archive, job.study_id, {"job": job.id, **job.audit})
             if self._settings.output.label:
                 self._archive.label(job.study_id, self._settings.output.label)
+
+    def _note_pixels(self, job: JobRow) -> None:
+        """A digest of what was stored, by which a recall knows copies whose headers say nothing any more."""
+        for archive_id, uid in self._ledger.followups.without_pixels(job.id):
+            try:
+                digest = pixel_digest(self._archive.instances(job.study_id, uid))
+            except ArchiveError as error:
+                if error.status != 404:
+                    raise
+            except InputError as error:
+                log.warning("no digest of the pixels", job=job.id, code=error.code)
+            else:
+                self._ledger.followups.note_pixels(archive_id, digest)
 
     def _remove_superseded(self, job: JobRow) -> None:
         """Take what this job's result replaces out of the archive, or its own where a newer one was faster."""
@@ -69,11 +84,11 @@ class Results:
 
     def deleted(self, archive_id: str) -> None:
         """Orthanc deleted a series; if it was a result, it shall not come back by itself."""
-        uid = self._ledger.followups.result(archive_id)
-        if uid is not None:
-            self._ledger.requests.result_deleted(uid)
+        if (found := self._ledger.followups.result(archive_id)) is not None:
+            study_id, uid = found
+            self._ledger.requests.result_deleted(study_id, uid)
 
-    def withdraw(self, job: JobRow, *, reason: str, by: str) -> dict[str, Any]:
+    def withdraw(self, job: JobRow, *, reason: str, by: str, code: str = Code.WITHDRAWN) -> dict[str, Any]:
         """Delete every result of a job, with a record of who and why.
 
         Raises
@@ -86,13 +101,15 @@ class Results:
         # The ledger first: the deletion of the series must find the job withdrawn already.
         others = [other for other in self._ledger.records.jobs(study_id=job.study_id) if other.id != job.id]
         own = [uid for uid in job.result_uids if uid not in _held(others)]
+        words = reason if code == Code.SOURCE_GONE else f"the result was removed by {by}"
         for uid in own:
-            self._ledger.requests.result_deleted(uid, code=Code.WITHDRAWN, by=by)
+            self._ledger.requests.result_deleted(job.study_id, uid, code=code, reason=words)
         removed = self._remove(job, own)
         record = {
             "job": f"withdrawal of {job.id}",
             "withdrawn_at": time.time(),
             "by": by,
+            "code": code,
             "reason": reason,
             "model_digest": job.model_digest,
             "series": removed,
@@ -101,7 +118,7 @@ class Results:
             audit.attach(self._archive, job.study_id, record)
         except ArchiveError as error:
             log.warning("audit record not attached", job=job.id, reason=error.reason)
-        log.warning("withdrawn", job=job.id, by=by, series=removed)
+        log.warning("withdrawn", job=job.id, study=job.study_id, by=by, code=code, series=removed)
         return {"job": job.id, "study_id": job.study_id, "withdrawn": removed}
 
     def _remove(self, job: JobRow, uids: list[str]) -> list[str]:

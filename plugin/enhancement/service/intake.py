@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -22,10 +22,11 @@ from enhancement.archive.orthanc import OrthancArchive
 from enhancement.dicom.identity import ResultIdentity
 from enhancement.dicom.matching.match import match
 from enhancement.dicom.matching.report import StudyMatch
-from enhancement.dicom.own_series import is_enhanced, is_own, lies_on
+from enhancement.dicom.own_copies import copied_results
+from enhancement.dicom.own_series import is_enhanced, is_of_model, is_own, lies_on
 from enhancement.errors import ArchiveError, EnhancementError, InputError, LedgerError, MissingRole, ModelError
 from enhancement.ledger.ledger import Ledger
-from enhancement.ledger.states import Arrival, Code, Priority, State
+from enhancement.ledger.states import Arrival, Code, Priority, Source, State
 from enhancement.pipeline.fingerprint import fingerprint, settings_that_matter
 from enhancement.recipes.base import Recipe
 from enhancement.recipes.offer import Offer
@@ -55,6 +56,10 @@ class Study:
         Of every series that is not ours.
     own_series : frozenset of SeriesInstanceUID
         Our results in it, those that are whole.
+    archive_ids : mapping of SeriesInstanceUID to the archive's identifier
+        Of every series.
+    headers : mapping of SeriesInstanceUID to headers
+        Of every series.
     study_instance_uid : str
     urgent : bool
     """
@@ -62,8 +67,15 @@ class Study:
     match: StudyMatch
     instances: dict[str, tuple[str, ...]]
     own_series: frozenset[str]
+    archive_ids: Mapping[str, str]
+    headers: Mapping[str, Sequence[Dataset]]
     study_instance_uid: str
     urgent: bool
+
+    def read_by(self, recipe: Recipe) -> list[Source]:
+        """Every series that goes into the recipe's result."""
+        chosen = {uid for role in recipe.inputs for uid in self.match.uids(role) if uid in self.archive_ids}
+        return [Source(self.archive_ids[uid], uid, len(self.instances.get(uid, ()))) for uid in sorted(chosen)]
 
     def sources(self, recipe: Recipe) -> tuple[str, ...]:
         """Every instance that goes into the recipe's result."""
@@ -134,15 +146,21 @@ class Intake:
             STUDY_TOO_LARGE before anything of it is read.
         """
         self._check_size(study_id)
+        listed = self._archive.series(study_id)
         headers = self._archive.headers(study_id)
         foreign = [header for header in headers if not is_own(header)]
         instances: defaultdict[str, list[str]] = defaultdict(list)
         for ds in foreign:
             instances[str(ds.SeriesInstanceUID)].append(str(ds.SOPInstanceUID))
+        by_series: defaultdict[str, list[Dataset]] = defaultdict(list)
+        for ds in headers:
+            by_series[str(ds.SeriesInstanceUID)].append(ds)
         return Study(
             match=match(foreign, self._settings.matching),
             instances={uid: tuple(found) for uid, found in instances.items()},
             own_series=_whole_own_series(headers),
+            archive_ids={series["MainDicomTags"].get("SeriesInstanceUID", ""): series["ID"] for series in listed},
+            headers=dict(by_series),
             study_instance_uid=str(headers[0].StudyInstanceUID) if headers else "",
             urgent=any(str(ds.get("RequestedProcedurePriority", "")).upper() in STAT_PRIORITIES for ds in headers),
         )
@@ -202,7 +220,7 @@ class Intake:
         if arrival.priority is Priority.MANUAL or arrival.force or self._seen.get(arrival.study_id) != seen:
             return False
         jobs = self._ledger.records.jobs(study_id=arrival.study_id)
-        return any(job.current and job.problem.code != Code.STUDY_DELETED for job in jobs)
+        return any(job.current and job.problem.code not in (Code.STUDY_DELETED, Code.SOURCE_GONE) for job in jobs)
 
     def _fault(self, recipe: Recipe, study: Study) -> InputError | None:
         """What keeps the recipe from the study: a role that nothing plays, or one that two series play alike."""
@@ -229,6 +247,15 @@ class Intake:
         identity = ResultIdentity.of(
             study.study_instance_uid, sources, model_digest=digest, recipe=recipe.name, settings=settings
         )
+        expected = [identity.series_instance_uid]
+        maker = digest
+        present = self._present(asked.study_id, study, began)
+        if (
+            not asked.force
+            and present is not None
+            and (copied := self._copied(asked.study_id, recipe, study, identity))
+        ):
+            expected, maker = copied, self._maker(study.headers[copied[0]][0], digest)
         job = self._ledger.requests.enqueue(
             asked.study_id,
             recipe.name,
@@ -236,13 +263,29 @@ class Intake:
             priority=Priority(min(asked.priority, Priority.STAT)) if study.urgent else asked.priority,
             origin=asked.origin,
             requested_by=asked.requested_by,
-            model_digest=digest,
-            present=self._present(asked.study_id, study, began),
-            expected=[identity.series_instance_uid],
+            model_digest=maker,
+            present=present,
+            expected=expected,
+            sources=study.read_by(recipe),
+            archive_ids={study.archive_ids[uid]: uid for uid in study.own_series if uid in study.archive_ids},
             force=asked.force,
             arrival=arrival,
         )
         log.info("looked at", study=asked.study_id, job=job.id, recipe=recipe.name, state=str(job.state))
+
+    def _copied(self, study_id: str, recipe: Recipe, study: Study, identity: ResultIdentity) -> list[str]:
+        """The whole results that came with the study, where it is a copy of an enhanced one."""
+        if identity.series_instance_uid in study.own_series:
+            return []
+        known = {uid for job in self._ledger.records.jobs(study_id=study_id) for uid in job.result_uids}
+        reference = study.match.uids(recipe.reference)
+        found = copied_results(study.headers, reference, recipe.words.image_type, known)
+        return [uid for uid in found if uid in study.own_series] if found and found[0] in study.own_series else []
+
+    def _maker(self, header: Dataset, current: str) -> str:
+        """Digest of the model that made a copied result; "" where its header names none that the ledger knows."""
+        digests = [current, *self._ledger.records.models()]
+        return next((digest for digest in digests if digest and is_of_model(header, digest)), "")
 
     def _present(self, study_id: str, study: Study, began: float) -> frozenset[str] | None:
         """Our results in the study, or None where a job was storing its own while the study was being read.

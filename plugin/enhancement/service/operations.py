@@ -22,11 +22,12 @@ from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import AttemptRow, IncompleteStudy, JobRow, Priority, State
 from enhancement.recipes.base import Recipe
 from enhancement.recipes.offer import Offer
-from enhancement.service import audit, recall
+from enhancement.service import audit
 from enhancement.service.follow_up import Results
 from enhancement.service.health import Health, Light
 from enhancement.service.intake import Intake
 from enhancement.service.models import Models
+from enhancement.service.recall import Recall
 from enhancement.service.worker import Worker
 from enhancement.settings import Settings
 
@@ -77,6 +78,7 @@ class Operations:
         self._recipes = recipes
         self._workers = workers
         self._results = results
+        self._recall = Recall(ledger, archive)
         self._explaining = threading.BoundedSemaphore(EXPLAIN_AT_ONCE)
         self._started_at = time.time()
 
@@ -226,12 +228,12 @@ class Operations:
         """The settings in force, with every default; passwords are masked."""
         return self._settings.model_dump(mode="json", by_alias=True)
 
-    def results(self, *, model: str) -> dict[str, Any]:
+    def results(self, *, model: str, since: int, limit: int) -> dict[str, Any]:
         """Every series that a model made: those of the ledger's jobs, and what else the archive holds of it."""
-        jobs = self._ledger.records.made_by(model)
-        known = {uid for job in jobs for uid in job.result_uids}
-        others = recall.unlisted(self._archive, model, known)
-        return {"results": [self._job_json(job) for job in jobs], "unlisted": [vars(series) for series in others]}
+        listed = self._recall.listed(model) if since == 0 else []
+        found = self._recall.search(model, since=since, limit=limit or None).to_json()
+        found["counts"]["results"] = len(listed)
+        return {"results": [vars(job) for job in listed], **found}
 
     def withdraw(self, job_id: int, *, reason: str, user: str) -> dict[str, Any]:
         """Delete the results of one job from the archive, with a record of who and why on the study."""
@@ -239,7 +241,7 @@ class Operations:
 
     def withdraw_unlisted(self, series_id: str, *, model: str, reason: str, user: str) -> dict[str, Any]:
         """Delete one series that this model made and that no job of the ledger lists."""
-        return recall.withdraw_unlisted(self._archive, series_id, model, reason=reason[:500], by=user)
+        return self._recall.withdraw(series_id, model, reason=reason[:500], by=user)
 
     def _require_study(self, study_id: str) -> None:
         try:

@@ -114,6 +114,13 @@ class OutputSettings(Stage):
         default=True,
         description="Whether a result stays in the archive after better inputs, or another model, made a newer one.",
     )
+    when_source_gone: Literal["withdraw", "flag"] = Field(
+        default="withdraw",
+        description=(
+            "What becomes of a result when a series that it was made from is deleted, moved or split off. withdraw "
+            "deletes it too, with a record on the study; flag keeps it, and the light is yellow meanwhile."
+        ),
+    )
     label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = Field(
         default="contrast-enhanced",
         description=(

@@ -98,6 +98,8 @@ class OfModel(Query):
     """Which model."""
 
     model: str = Field(min_length=1, description="The model's digest, from its manifest.json.")
+    since: int = Field(default=0, ge=0, le=10**9, description="Go on from here: `next` of the answer before.")
+    limit: int = Field(default=0, ge=0, le=10**9, description="Go through so many series of the archive; 0 for all.")
 
 
 @dataclass(frozen=True)

@@ -47,18 +47,27 @@ class TestFollowups:
     def test_a_deleted_series_is_known_by_the_name_that_the_archive_gives_it(self, bench: Bench) -> None:
         """Also to a process that did not store it."""
         _store(bench)
-        assert bench.open().followups.result("abc") == "1.2"
+        assert bench.open().followups.result("abc") == ("study", "1.2")
         assert bench.open().followups.result("of somebody else") is None
 
     def test_the_series_of_a_deleted_study_were_not_unwanted(self, bench: Bench) -> None:
         """The archive reports them deleted one by one before the study; sent again, it is done again."""
         _store(bench)
-        bench.ledger.requests.result_deleted("1.2")
+        bench.ledger.requests.result_deleted("study", "1.2")
         bench.ledger.requests.study_deleted("study")
         assert bench.enqueue().state is State.QUEUED
 
+    def test_a_study_of_the_same_uids_keeps_its_result(self, bench: Bench) -> None:
+        """It came under a wrong PatientID first, and that study was deleted."""
+        _store(bench, "wrong")
+        bench.enqueue("right", present={"1.2"}, expected=["1.2"])
+        [job] = bench.ledger.requests.result_deleted("wrong", "1.2")
+        assert job.study_id == "wrong"
+        [kept] = bench.ledger.records.jobs(study_id="right")
+        assert kept.state is State.STORED
+
     def test_what_was_withdrawn_stays_away_though_the_study_comes_back(self, bench: Bench) -> None:
         _store(bench)
-        bench.ledger.requests.result_deleted("1.2", code=Code.WITHDRAWN)
+        bench.ledger.requests.result_deleted("study", "1.2", code=Code.WITHDRAWN)
         bench.ledger.requests.study_deleted("study")
         assert bench.enqueue().state is State.CANCELLED

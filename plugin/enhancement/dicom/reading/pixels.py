@@ -44,7 +44,7 @@ def check_pixels(frames: Sequence[Frame]) -> None:
     if rows * columns * len(frames) > MOST_VOXELS or max(rows, columns) > _LONGEST_SIDE:
         raise _refused(frames[0], "TOO_LARGE", f"{columns} x {rows} x {len(frames)} voxels are more than is read.")
     for ds in {id(frame.header): frame.header for frame in frames}.values():
-        _check_pixels(ds)
+        check_instance(ds)
 
 
 def read_planes(frames: Sequence[Frame], planes: FloatArray) -> None:
@@ -102,7 +102,8 @@ def _tile(frame: Frame, picture: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return picture[row * frame.rows : (row + 1) * frame.rows, column * frame.columns : (column + 1) * frame.columns]
 
 
-def _check_pixels(ds: Dataset) -> None:
+def check_instance(ds: Dataset) -> None:
+    """Refuse an instance whose pixels are absent, truncated, coloured, or of a size that cannot be true."""
     if (integer(ds, "SamplesPerPixel") or 1) != 1:
         raise _refused_instance(ds, "COLOUR", "one sample per pixel is needed, this is a colour image.")
     if (kind := text(ds, "PhotometricInterpretation")) not in ("MONOCHROME2", ""):
