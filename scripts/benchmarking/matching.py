@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import MRImageStorage
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from benchmarking.method import Figures, Say
 from enhancement.dicom.identity import digest_uid
@@ -107,7 +107,7 @@ def _series(number: int, description: str, changes: dict[str, Any], images: int)
 def _image(number: int, index: int, attributes: dict[str, Any]) -> Dataset:
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     for keyword, value in attributes.items():
         setattr(ds, keyword, value)
     ds.StudyInstanceUID = digest_uid("benchmark")

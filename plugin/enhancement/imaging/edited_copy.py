@@ -2,7 +2,7 @@
 
 Two acquisitions never have the same noise. Small blocks that are equal value for value are therefore one acquisition,
 and an enhanced series keeps its reference's values outside the brain. No anonymiser takes that away.
-Measured on noisy pairs of like acquisitions: no block of 16 voxels is equal; in a result, all outside the brain.
+With a noise of 1 in whole numbers, the least that is seen, two voxels are equal in 28 of 100 cases; a block never is.
 """
 
 from __future__ import annotations
@@ -87,5 +87,5 @@ def _with_signal(blocks: Blocks) -> NDArray[np.bool_]:
     if not blocks.size:
         return np.zeros(len(blocks), dtype=bool)
     low, high = blocks.min(axis=1), blocks.max(axis=1)
-    bright: NDArray[np.bool_] = low > _SIGNAL * float(np.percentile(high, 99))
-    return bright & (high > low)
+    kept: NDArray[np.bool_] = (low > _SIGNAL * float(np.percentile(high, 99))) & (high > low)
+    return kept
