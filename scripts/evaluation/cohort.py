@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.baselines import closed_form, smoothed
+from evaluation.baselines import closed_form, smoothed, subtraction
 from evaluation.cases import FIRST_DEVELOPMENT_SEED, Case, simulated_case
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.images import ImageResult, measure
@@ -20,7 +20,7 @@ from evaluation.regions import Volume
 from training.simulated import FIRST_SEED
 
 Report = Callable[[str], None]
-IMAGES = ("T1c", "smoothed T1c", "closed form", "T1c-pro")
+IMAGES = ("T1c", "smoothed T1c", "closed form", "scaled subtraction", "T1c-pro")
 #: What a quick run has the reader read; it saves half of the time.
 READ_QUICKLY = ("T1c", "T1c-pro")
 #: Raise it when a measure, the reader's rules or the pairing change: records of another version are made anew.
@@ -36,6 +36,7 @@ def comparison_images(case: Case, enhanced: Volume, *, dose_factor: float) -> di
         "closed form": closed_form(
             case.t1, case.t1c, case.brain, dose_factor=dose_factor, spacing_zyx_mm=case.spacing_zyx_mm
         ),
+        "scaled subtraction": subtraction(case.t1, case.t1c, case.brain, dose_factor=dose_factor),
         "T1c-pro": enhanced,
     }
 

@@ -74,7 +74,9 @@ class Enhancer:
         prediction = self.ensemble.predict(inputs)
         seconds = time.perf_counter() - start
         output = self.model.manifest.output
-        predicted = Predicted(self.model.manifest, inputs, prediction.mean_zyx, statistics, case.brain)
+        predicted = Predicted(
+            self.model.manifest, inputs, prediction.mean_zyx, statistics, case.brain, prediction.answers_czyx
+        )
         shown, seen = T1C_PRO.finish(predicted, T1C_PRO.own)
         per_unit = (output.z_max - output.z_min) * statistics[output.reference].sd
         return Enhanced(

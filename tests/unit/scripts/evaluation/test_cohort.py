@@ -208,7 +208,7 @@ class TestCohort:
         result = tables.summary(records)
         assert set(result["detection"]) == {"T1c", "T1c-pro"}
         *_, blank, note = tables.detection_table(result).splitlines()
-        assert (blank, note) == ("", "Not read in a quick run: smoothed T1c, closed form.")
+        assert (blank, note) == ("", "Not read in a quick run: smoothed T1c, closed form, scaled subtraction.")
         assert result["images"]["closed form"]["fidelity.ssim_brain"]["n"] == 1
         assert result["images"]["smoothed T1c"]["fidelity.ssim_brain"]["n"] == 0
 
