@@ -20,3 +20,9 @@ BRANDS_CYRILLIC = (
 BRANDS_OF_EAST_ASIA = (
     r"钆|釓|ガド|가도|マグネビスト|オムニスキャン|プロハンス|マグネスコープ|马根维显|莫迪司|多它灵|欧乃影|加乐显"
 )
+# What hospitals write where no agent was given.
+NO_AGENT = frozenset({
+    "-", "--", "0", "ANONYMIZED", "FALSE", "KEIN", "KEINES", "N", "N/A", "NA", "NATIV", "NATIVE", "NC", "NEE",
+    "NEIN", "NIE", "NIL", "NO", "NO AGENT", "NO CONTRAST", "NON", "NONE", "NOT APPLICABLE", "NOT GIVEN",
+    "OHNE", "PLAIN", "REMOVED", "SANS", "SENZA", "SIN", "UNKNOWN", "W/O", "WITHOUT", "ZONDER",
+})  # fmt: skip

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from pydicom.dataset import Dataset
 
 from enhancement.dicom import own_series
+from enhancement.dicom.matching.agents import NO_AGENT
 from enhancement.dicom.matching.words import found_in
 from enhancement.dicom.reading.diffusion import is_map, reported_b_values
 from enhancement.dicom.reading.frames import (
@@ -67,44 +68,6 @@ _RESULTS = frozenset(
 )  # fmt: skip
 _FRAME_CLOCK = "FrameAcquisitionDateTime"
 _DATE_TIME = ("AcquisitionDateTime", "AcquisitionDateTime")
-_NO_AGENT = frozenset(
-    {
-        "NO",
-        "NONE",
-        "N",
-        "0",
-        "NEIN",
-        "NON",
-        "NO CONTRAST",
-        "WITHOUT",
-        "NIL",
-        "N/A",
-        "NA",
-        "-",
-        "UNKNOWN",
-        "--",
-        "NOT GIVEN",
-        "OHNE",
-        "SANS",
-        "SIN",
-        "SENZA",
-        "ZONDER",
-        "NEE",
-        "NIE",
-        "FALSE",
-        "PLAIN",
-        "NATIV",
-        "NATIVE",
-        "NO AGENT",
-        "NC",
-        "ANONYMIZED",
-        "REMOVED",
-        "W/O",
-        "NOT APPLICABLE",
-        "KEIN",
-        "KEINES",
-    }
-)
 
 
 class Vote(NamedTuple):
@@ -308,7 +271,7 @@ class SeriesFacts:
         """Whether the header names a contrast agent."""
         for keyword in ("ContrastBolusAgent",):
             agent = text(self.first, keyword)
-            if agent and agent.upper() not in _NO_AGENT:
+            if agent and agent.upper() not in NO_AGENT:
                 return True
         return (
             bool(items(self.first, "ContrastBolusAgentSequence"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -253,12 +254,15 @@ def _enhanced_diffusion(groups: _Groups) -> tuple[float | None, Vector, str]:
     return b_value, gradient, directionality
 
 
+@lru_cache(maxsize=1024)
 def normal_of(orientation: Vector) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Unit vector across a plane (row direction x column direction), (3,), LPS."""
     row, column = np.asarray(orientation[:3]), np.asarray(orientation[3:])
     normal = np.cross(row, column)
     length = float(np.linalg.norm(normal))
-    return normal / length if length > 0 else normal
+    normal = normal / length if length > 0 else normal
+    normal.flags.writeable = False  # one array for all who ask
+    return normal
 
 
 def _cut_mosaic(frame: Frame, count: int, slice_normal: Vector) -> Sequence[Frame]:

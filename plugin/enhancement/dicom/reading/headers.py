@@ -38,7 +38,8 @@ UNREADABLE = (
 )
 
 _LONGEST_TEXT = 512
-_BINARY_VRS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FD": "d"}
+_LONGEST_KEPT = 128
+_BINARY_VRS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FD": "d", "FL": "f"}
 # Texts of one line. Those of several hold backslashes; numbers in binary form are pydicom's.
 _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UI"})
 
@@ -46,6 +47,8 @@ _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH
 def value(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> Any:
     """The converted value of one attribute, or None where it is absent, empty or unreadable."""
     try:
+        if (tag := _tag_of(key)) is not None and tag not in ds.keys():  # noqa: SIM118 - "in ds" makes a tag of the tag
+            return None
         found: Any = ds.get(key)
         if found is None:
             return None
@@ -63,37 +66,50 @@ def _tag_of(key: str | BaseTag | tuple[int, int]) -> BaseTag | None:
 
 
 def _as_stored(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> tuple[str, ...] | None:
-    """The values of an attribute that pydicom has not converted yet, if they are plain ASCII; None elsewhere.
+    """The values of an attribute that is absent, or that pydicom has not converted yet and that is plain ASCII.
 
-    A study has thousands of headers, and a conversion costs ten times as much as this.
+    None elsewhere. A study has thousands of headers, and a conversion costs ten times as much as this.
     """
     tag = _tag_of(key)
     try:
         element = None if tag is None else ds.get_item(tag)
     except UNREADABLE:
         return ()
+    if element is None:
+        return None if tag is None else ()
     if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
         return None
-    vr = element.VR or (dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else "")
+    vr = element.VR or _vr_of(element.tag)
     if (packed := _BINARY_VRS.get(vr)) is not None:
-        return _unpacked(element, packed)
-    if vr not in _TEXT_VRS or not element.value.isascii() or b"\x1b" in element.value:
+        return _unpacked(element.value, packed, "<" if element.is_little_endian else ">")
+    if vr not in _TEXT_VRS:
         return None
-    return tuple(part for part in _parts(element.value) if part)
+    seldom_twice = vr == "UI" or len(element.value) > _LONGEST_KEPT
+    return _written(element.value) if seldom_twice else _written_once(element.value)
 
 
-def _unpacked(element: RawDataElement, packed: str) -> tuple[str, ...] | None:
+@lru_cache(maxsize=1024)
+def _vr_of(tag: BaseTag) -> str:
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""
+
+
+def _written(stored: bytes) -> tuple[str, ...] | None:
+    """The values in the bytes of a text; None where they are not plain ASCII."""
+    if not stored.isascii() or b"\x1b" in stored:
+        return None
+    parts = (part.strip(" \0\r\n\t")[:_LONGEST_TEXT] for part in stored.decode("ascii").split("\\"))
+    return tuple(part for part in parts if part)
+
+
+_written_once = lru_cache(maxsize=1 << 13)(_written)  # most attributes are the same in all images of a series
+
+
+@lru_cache(maxsize=1 << 10)
+def _unpacked(stored: bytes, packed: str, order: str) -> tuple[str, ...] | None:
     size = struct.calcsize(packed)
-    stored = element.value or b""
     if not stored or len(stored) % size:
         return None
-    order = "<" if element.is_little_endian else ">"
     return tuple(str(number) for number in struct.unpack(f"{order}{len(stored) // size}{packed}", stored))
-
-
-def _parts(stored: bytes) -> list[str]:
-    written = stored.decode("ascii").split("\\")
-    return [part.strip(" \0\r\n\t")[:_LONGEST_TEXT] for part in written]
 
 
 def texts(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> tuple[str, ...]:
@@ -124,10 +140,15 @@ def as_numbers(found: Any) -> tuple[float, ...]:
     return numbers_found if all(math.isfinite(number) for number in numbers_found) else ()
 
 
+@lru_cache(maxsize=1 << 13)
+def _numbers_in(stored: tuple[str, ...]) -> tuple[float, ...]:
+    return as_numbers(stored)
+
+
 def numbers(ds: Dataset, key: str | BaseTag | tuple[int, int], count: int | None = None) -> tuple[float, ...]:
     """All values of one attribute as finite numbers; () where there are none, or not exactly `count`."""
     stored = _as_stored(ds, key)
-    found = as_numbers(value(ds, key) if stored is None else stored)
+    found = as_numbers(value(ds, key)) if stored is None else _numbers_in(stored)
     return found if count is None or len(found) == count else ()
 
 
@@ -152,6 +173,7 @@ def items(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> tuple[Dataset, .
         return ()
 
 
+@lru_cache(maxsize=1 << 12)
 def seconds_of_day(clock: str) -> float | None:
     """Seconds since midnight of a DICOM TM, or of the time in a DT; None if it is neither."""
     digits = clock.split("+")[0].replace(":", "")
@@ -182,6 +204,7 @@ def moment_of(ds: Dataset, date_keyword: str, time_keyword: str) -> Moment | Non
     return Moment(seconds, day_of(clock if date_keyword == time_keyword else text(ds, date_keyword)))
 
 
+@lru_cache(maxsize=1 << 8)
 def day_of(written: str) -> str | None:
     """YYYYMMDD of a DICOM DA or DT, also with the dots of old files; None where it is no date."""
     digits = written.replace(".", "")[:8] if written[4:5] == "." else written[:8]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -53,16 +55,20 @@ class PrivateBlocks:
         offset : int
             Last two hexadecimal digits of the element.
         """
+        for tag in self._tags(group, creator, offset):
+            if (found := value(self.ds, tag)) is not None:
+                return found
+        return None
+
+    def _tags(self, group: int, creator: str, offset: int) -> Iterator[tuple[int, int]]:
+        """Where a private attribute may lie."""
         if group not in self.groups:
-            return value(self.ds, (group, 0x1000 | offset))
+            yield group, 0x1000 | offset
+            return
         wanted = creator.casefold()
         for (held, name), blocks in self.blocks.items():
-            if held != group or not name.startswith(wanted):
-                continue
-            for block in blocks:
-                if (found := value(self.ds, (group, block << 8 | offset))) is not None:
-                    return found
-        return None
+            if held == group and name.startswith(wanted):
+                yield from ((group, block << 8 | offset) for block in blocks)
 
     def numbers(self, group: int, creator: str, offset: int, packed: str = "d") -> tuple[float, ...]:
         """Numbers of one private attribute, also where the file gives it as UN, that is as bytes.
@@ -72,8 +78,12 @@ class PrivateBlocks:
         packed : str
             `struct` letter of the binary form (d: FD, f: FL); text is tried first.
         """
-        found = self.value(group, creator, offset)
-        return _unpacked(found, packed) if isinstance(found, bytes) else as_numbers(found)
+        for tag in self._tags(group, creator, offset):
+            if found := numbers(self.ds, tag):
+                return found
+            if isinstance(raw := value(self.ds, tag), bytes):
+                return _unpacked(raw, packed)
+        return ()
 
     def csa(self, name: str) -> tuple[float, ...]:
         """Numbers of one entry of Siemens' CSA image header; () where there are none."""
@@ -136,7 +146,12 @@ def _hitachi_b_value(private: PrivateBlocks) -> float | None:
 
 def vendor_of(ds: Dataset) -> str:
     """One word for the maker: ge, siemens, philips, uih, canon, hitachi, or "" for any other."""
-    maker = text(ds, "Manufacturer").casefold()
+    return _vendor_of(text(ds, "Manufacturer"))
+
+
+@lru_cache(maxsize=256)
+def _vendor_of(manufacturer: str) -> str:
+    maker = manufacturer.casefold()
     for name, marks in (
         ("ge", ("ge medical", "ge healthcare", "gems")),
         ("siemens", ("siemens",)),

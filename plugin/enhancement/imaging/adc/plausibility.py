@@ -14,8 +14,10 @@ import SimpleITK as sitk
 
 from enhancement.arrays import Mask, Volume
 
-# Large ventricles lift the median, the newborn's water too; b = 3000 lowers it.
+# Large ventricles lift the median; b = 3000 lowers it. A newborn's brain has 1.1 to 1.5e-3, which is also what a wrong
+# scale gives: its map is dropped, and the reason says so.
 BRAIN_MEDIAN_MM2_S = (0.58e-3, 1.15e-3)
+_NEWBORN = 1.6e-3
 MOST_WITHOUT_A_FIT = 0.05
 _FEWEST_VOXELS = 50
 
@@ -37,7 +39,9 @@ def implausible(adc: sitk.Image, head_zyx: Mask) -> str:
         return f"the signal does not fall with b in {failed:.0%} of the brain"
     median = float(np.median(values))
     if not BRAIN_MEDIAN_MM2_S[0] <= median <= BRAIN_MEDIAN_MM2_S[1]:
-        return f"its median, {median:.2e} mm^2/s, is not that of a brain"
+        low, high = BRAIN_MEDIAN_MM2_S
+        what = f"its median, {median:.2e} mm^2/s, is not that of a grown brain ({low:.2e} to {high:.2e})"
+        return f"{what}; a newborn's can be, and is not told from a wrong scale" if high < median < _NEWBORN else what
     return ""
 
 

@@ -109,4 +109,4 @@ class TestChoice:
         """Then even that of another acquisition is better."""
         choice = choose_adc(computed(0.1e-3), image(BRAIN), same_acquisition=False)
         assert choice.takes_scanners
-        assert "not that of a brain" in choice.why
+        assert "not that of a grown brain" in choice.why
