@@ -80,6 +80,26 @@ def realism(folders: list[Path], output: Output, brain: Model = BRAIN,
 
 
 @app.command()
+def reader(output: Output, fit: Annotated[bool, typer.Option(help="fit it anew first, and write its files")] = False,
+           patients: Patients = 60, seeds: Annotated[str, typer.Option(callback=_seeds)] = TEST_SEEDS,
+           anatomies: Anatomies = None) -> None:  # fmt: skip
+    """How well the automatic reader reads the T1c of simulated patients; with --fit on so many development patients."""
+    from evaluation import judge, normal_prior, reader_study
+    from evaluation.cases import FIRST_DEVELOPMENT_SEED, of_test_heads
+    from evaluation.cohort import seeds_of
+    from simulation.patient import PatientConfig
+
+    if fit:
+        first = FIRST_DEVELOPMENT_SEED + 1000
+        reader_study.fit_reader(output / "development", seeds=range(first, first + patients),
+                                config=reader_study.development_config(anatomies), judge_path=judge.PATH,
+                                prior_path=normal_prior.PATH, report=typer.echo)  # fmt: skip
+    config, fitted = of_test_heads(anatomies, PatientConfig(doses=(1,))), judge.load_judge()
+    readings = list(reader_study.read_cohort(seeds_of(seeds), config, output / "patients", fitted))
+    reader_study.report_reader(output, readings, fitted)
+
+
+@app.command()
 def null(output: Output, model: Model = PRO, patients: Patients = 10, folds: Folds = 5,
          mirrorings: Mirrorings = 8, keep: Keep = None, anatomies: Anatomies = None) -> None:  # fmt: skip
     """False enhancement where nothing may enhance."""

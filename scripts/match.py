@@ -17,6 +17,7 @@ from enhancement.dicom.matching.report import StudyMatch
 from enhancement.dicom.reading.files import read_studies
 from enhancement.errors import EnhancementError
 from enhancement.settings import SECTION, MatchingSettings, parse_settings
+from surveying.survey import print_survey, survey
 
 
 def main(
@@ -24,6 +25,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
     config: Annotated[Path | None, typer.Option(exists=True, help="orthanc.json with a site's own rules")] = None,
     study: Annotated[str, typer.Option(help="StudyInstanceUID, where the folder holds several")] = "",
+    as_survey: Annotated[bool, typer.Option("--table", help="One line a study, and a summary of the reasons")] = False,
     show_rules: Annotated[bool, typer.Option("--rules", help="Print the built-in rules as settings")] = False,
 ) -> None:
     """Match the series of a study to roles.
@@ -33,6 +35,9 @@ def main(
     """
     if show_rules or folder is None:
         _print_json(as_settings())
+        raise typer.Exit(0)
+    if as_survey:
+        _survey(folder, _settings(config))
         raise typer.Exit(0)
     studies = read_studies(folder)
     if study:
@@ -49,6 +54,18 @@ def main(
         _print_json(next(iter(matches.values())).to_json())
     else:
         _print_json([{"study_instance_uid": uid, **found.to_json()} for uid, found in matches.items()])
+
+
+def _survey(folder: Path, settings: MatchingSettings) -> None:
+    lines = survey(folder, settings, Console(stderr=True))
+    if not lines:
+        Console(stderr=True).print("No DICOM instance found.")
+        raise typer.Exit(1)
+    print_survey(lines, _console())
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def _settings(config: Path | None) -> MatchingSettings:
@@ -80,7 +97,22 @@ def _print_table(uid: str, found: StudyMatch) -> None:
             "yes" if report.usable else "no",
             report.reason,
         )
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    _console().print(table)
+    _print_pair(found)
+
+
+def _print_pair(found: StudyMatch) -> None:
+    """How sure the pair is, and what would change or settle the decision."""
+    console = _console()
+    if found.pair is not None:
+        unlike = f"; unlike in {', '.join(found.pair.unlike_in)}" if found.pair.unlike_in else ""
+        console.print(f"T1 and T1c: {found.pair.certainty}{unlike}")
+        for line in found.pair.evidence:
+            console.print(f"  known: {line}")
+        for line in found.pair.would_change:
+            console.print(f"  would change it: {line}")
+    for role, hold in found.holds.items():
+        console.print(f"{role} is held ({hold.code}): {hold.why}; {hold.settled_by}")
 
 
 if __name__ == "__main__":

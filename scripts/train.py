@@ -1,7 +1,10 @@
-r"""Train the networks: the papers' recipe, this project's, or the brain extractor.
+r"""Train the networks: t1c-pro's (patients, choose, export), and the papers' recipes and the brain extractor.
 
 Examples
 --------
+    train.py patients --run runs/pro --anatomies heads --count 150
+    train.py choose --run runs/pro --anatomies heads --steps 100000 [--resume]
+    train.py export --run runs/pro --half model_weights/t1c-pro-training
     train.py --preset t1c-pro --simulate 40 --run runs/pro --model model_weights/t1c-pro
     train.py --preset bone-2022 --data /studies --run runs/bone --set channels=16 --set inputs=T1,T1C
     train.py --preset t1c-pro --data cache --run runs/pro --resume
@@ -17,12 +20,15 @@ from typing import Annotated
 
 import typer
 
+from choosing import commands
 from training.environment import with_large_allocations
 
-HERE = Path(__file__).resolve().parent
+app = typer.Typer(add_completion=False, help=__doc__)
 
 
+@app.callback(invoke_without_command=True)
 def main(
+    context: typer.Context,
     preset: Annotated[str, typer.Option(help="bone-2022, t1c-pro or brain")] = "t1c-pro",
     run: Annotated[Path, typer.Option(help="folder for checkpoints and logs")] = Path("runs/t1c-pro"),
     data: Annotated[
@@ -49,7 +55,9 @@ def main(
     notes: Annotated[Path | None, typer.Option(help="Markdown for the model card")] = None,
     publish_only: Annotated[bool, typer.Option(help="write the model folder from the checkpoints there are")] = False,
 ) -> None:
-    """Train one network a fold and write the model folder."""
+    """Without a command: train one network a fold and write the model folder."""
+    if context.invoked_subcommand is not None:
+        return
     from enhancement.errors import EnhancementError
     from training.runs import RunPlan, publish_run, train_folds
     from training.switches import change
@@ -82,6 +90,9 @@ def main(
         typer.echo(f"{model}: {manifest.name} {manifest.version}, digest {manifest.digest[:12]}")
 
 
+for command in (commands.patients, commands.choose, commands.measure, commands.export):
+    app.command()(command)
+
 if __name__ == "__main__":
     with_large_allocations()
-    typer.run(main)
+    app()

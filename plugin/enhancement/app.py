@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from enhancement.host.messages import Answer, Request
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import Arrival
 from enhancement.recipes.offer import offered
-from enhancement.service import logs
+from enhancement.service import audit, logs
 from enhancement.service.changes import OrthancStore
 from enhancement.service.courier import Courier
 from enhancement.service.follow_up import Results
@@ -35,7 +35,7 @@ from enhancement.service.operations import Operations
 from enhancement.service.orphans import Orphans
 from enhancement.service.reconcile import Reconciler
 from enhancement.service.worker import Worker
-from enhancement.settings import SECTION, Settings, parse_settings
+from enhancement.settings import SECTION, Settings, parse_settings, sections_like_ours
 from enhancement.web.router import Router
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ DISABLED = Problem("DISABLED", "Enhancement is switched off.", "Set ContrastEnha
 NO_AUTHENTICATION = Problem(
     "NO_AUTHENTICATION",
     "Remote access is allowed without a password.",
-    "Set AuthenticationEnabled and RegisteredUsers.",
+    "Set AuthenticationEnabled and RegisteredUsers; behind a proxy that authenticates, name its header in "
+    "ContrastEnhancement.Access.TrustedUserHeader.",
 )
 
 Event = tuple[str, str]
@@ -77,6 +78,8 @@ class App:
         Where relative paths of the settings start.
     stop : Event
         Set when Orthanc stops.
+    known : mapping, optional
+        Problems that were found while Orthanc loaded, by their part.
 
     Raises
     ------
@@ -84,7 +87,9 @@ class App:
         The service then cannot be; Orthanc serves on and the status says why.
     """
 
-    def __init__(self, host: Host, root: Path, *, stop: threading.Event) -> None:
+    def __init__(
+        self, host: Host, root: Path, *, stop: threading.Event, known: Mapping[str, Problem] | None = None
+    ) -> None:
         logs.configure(host.log)
         sys.setswitchinterval(SWITCH_S)
         configuration = host.configuration()
@@ -92,9 +97,11 @@ class App:
         self._settings = parse_settings(configuration.get(SECTION, {}))
         self._stable_age_s = float(configuration.get("StableAge", 60))
         self._health = Health()
+        for part, problem in (known or {}).items():
+            self._health.report(part, Light.YELLOW, problem)
         self._storage = Path(configuration.get("StorageDirectory", "OrthancStorage")).resolve()
         self._ledger = open_ledger(self._settings, configuration, self._storage)
-        self._archive = OrthancArchive(_transport(host, configuration))
+        self._archive = OrthancArchive(_transport(host, configuration), audit.numbers(configuration))
         self._generation = self._ledger.generation
         self._reconciler = Reconciler(
             self._ledger,
@@ -132,6 +139,7 @@ class App:
         authenticated = bool(configuration.get("AuthenticationEnabled", remote))
         self._router = Router(operations, self._settings.access, authenticated=authenticated)
         self._warn_of_open_doors(remote=remote, authenticated=authenticated)
+        self._warn_of_names(sections_like_ours(configuration))
 
     def answer(self, request: Request) -> Answer:
         """Answer a REST request."""
@@ -291,8 +299,14 @@ class App:
         self._follow_up_due.set()
 
     def _warn_of_open_doors(self, *, remote: bool, authenticated: bool) -> None:
-        if remote and not authenticated:
+        if remote and not authenticated and not self._settings.access.trusted_user_header:
             self._health.report("doors", Light.YELLOW, NO_AUTHENTICATION)
+
+    def _warn_of_names(self, sections: list[str]) -> None:
+        if sections:
+            reason = f"There is a section {', '.join(map(repr, sections))}, which nobody reads."
+            advice = f"If it is meant for this plugin, name it {SECTION!r} and restart Orthanc."
+            self._health.report("settings-name", Light.YELLOW, Problem("SETTINGS_NAME", reason, advice))
 
 
 def open_ledger(settings: Settings, configuration: dict[str, Any], storage: Path) -> Ledger:

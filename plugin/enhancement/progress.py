@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 #: Called with the stage and the fraction of the whole that is done; what it raises stops the work there.
 Progress = Callable[[str, float], None]
+#: Called with a line for whoever watches.
+Report = Callable[[str], None]
 
 
 @dataclass

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import queue
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enhancement.errors import EnhancementError, LedgerError, Problem
 from enhancement.host.base import THREAD_NAME, Host
 from enhancement.host.messages import Answer, Request, problem_answer
+from enhancement.host.process import leave_threads_behind
 from enhancement.service.health import Health, Light
 
 if TYPE_CHECKING:
@@ -27,10 +30,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 4.0
-# From ORTHANC_STOPPED on; an administrator's tool may kill what takes longer than ten seconds.
-LEAVE_S = 8.0
+# From ORTHANC_STOPPED on. An administrator's tool may kill what takes longer than ten seconds, and Python's own end
+# takes up to four on a busy machine.
+LEAVE_S = 5.0
 RETRY_S = 10.0
 RELEVANT_CHANGES = frozenset({"STABLE_STUDY", "DELETED_STUDY", "DELETED_SERIES"})
+AUDIT = "/studies/[^/]+/attachments/enhancement-audit/data"
 _STARTING = Problem("STARTING", "The plugin is starting.", "Ask again in a few seconds.")
 _INSTALL = (
     f"Run scripts/setup, which makes .venv for the Python that Orthanc embeds ({sys.version_info.major}."
@@ -47,11 +52,14 @@ class Shell:
         The process.
     root : Path
         Folder that relative paths of the settings start from: the one that holds ``plugin/``.
+    known : mapping, optional
+        Problems that were found before, by their part.
     """
 
-    def __init__(self, host: Host, root: Path) -> None:
+    def __init__(self, host: Host, root: Path, known: Mapping[str, Problem] | None = None) -> None:
         self._host = host
         self._root = root
+        self._known = known or {}
         self._events: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._app: App | None = None
@@ -66,6 +74,7 @@ class Shell:
         atexit.register(self._leave)
         self._host.on_change(self._changed)
         self._host.serve("/enhancement(/.*)?", self._answer)
+        self._host.serve(AUDIT, self._answer_audit)
         script = Path(__file__).parent / "web" / "static" / "explorer.js"
         self._host.extend_explorer(script.read_text(encoding="utf-8"))
 
@@ -84,12 +93,12 @@ class Shell:
             self._events.put((kind, resource))
 
     def _leave(self) -> None:
-        """End the process here if a step of native code outlives all patience. Python runs this before it finalises.
+        """Leave a step of native code that outlives all patience. Python runs this before it finalises.
 
-        Orthanc has closed its database by now. A thread that came back from C++ into a finalised Python would be
-        unwound through that C++, which aborts: Orthanc would seem to have crashed (measured: SIGABRT in place of 0).
+        Orthanc has closed its database by now. Whether it ends or reloads cannot be told here, so the process is
+        left to Orthanc.
         """
-        if not self._stop.is_set():  # Orthanc ends of a fault of its own, and its exit status shall say so
+        if not self._stop.is_set():  # Orthanc ends of a fault of its own
             return
         deadline = self._stopped_at + LEAVE_S
         ours = [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
@@ -97,7 +106,7 @@ class Shell:
             thread.join(max(0.0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in ours):
             self._host.log("warning", "enhancement: left a step of the job under way; it is taken up at the next start")
-            os._exit(0)
+            leave_threads_behind()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -105,7 +114,7 @@ class Shell:
                 # All heavy imports hang on this one line, and on the workers that it starts.
                 from enhancement.app import App
 
-                self._app = App(self._host, self._root, stop=self._stop)
+                self._app = App(self._host, self._root, stop=self._stop, known=self._known)
                 self._health.clear("plugin")
                 self._app.run(self._events)
                 return
@@ -116,8 +125,7 @@ class Shell:
                 self._fail(error)
                 return
             except Exception as error:  # outermost frame of the thread: say it, leave Orthanc serving
-                advice = _INSTALL if isinstance(error, ImportError) else None
-                self._fail(EnhancementError(f"{type(error).__name__}: {error}", code="NOT_LOADED", advice=advice))
+                self._fail(_not_loaded(error))
                 return
 
     def _fail(self, error: EnhancementError) -> None:
@@ -127,6 +135,10 @@ class Shell:
             advice = f" ({problem.advice.rstrip('.')})" if problem.advice else ""
             self._host.log("error", f"enhancement: {problem.code}: {problem.reason}{advice}")
 
+    def _answer_audit(self, request: Request) -> Answer:
+        """The record at the address of an attachment, also where Orthanc's settings do not know its name."""
+        return self._answer(replace(request, path=f"/enhancement/studies/{request.path.split('/')[2]}/audit"))
+
     def _answer(self, request: Request) -> Answer:
         app = self._app
         if app is not None:
@@ -135,3 +147,13 @@ class Shell:
             return Answer(200, self._health.to_json())
         problem = self._problem
         return problem_answer(503, problem, **({"Retry_After": "2"} if problem is _STARTING else {}))
+
+
+def _not_loaded(error: Exception) -> EnhancementError:
+    """What kept us from coming up. Only the text of a failed import is known to hold no setting, hence no password."""
+    name = type(error).__name__
+    if isinstance(error, ImportError):
+        return EnhancementError(f"{name}: {error}", code="NOT_LOADED", advice=_INSTALL)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return EnhancementError(f"{name}{place}", code="NOT_LOADED", advice="Report it as a fault, with this line.")

@@ -13,11 +13,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from enhancement.arrays import Mask, Volume
+
 mpl.use("Agg")
 from matplotlib import pyplot as plt
-
-Mask = NDArray[np.bool_]
-Volume = NDArray[np.floating]
 
 
 @dataclass(frozen=True)

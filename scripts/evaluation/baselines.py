@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
+from enhancement.imaging.measured_enhancement import measured_enhancement
+from enhancement.imaging.scaled_subtraction import scaled_subtraction
 from evaluation.dose import Spgr
-from evaluation.regions import Mask, Spacing, Volume, masked_smooth
+from evaluation.regions import Spacing, masked_smooth
 
 #: Assumed where it is not known voxel by voxel; the result depends on it little.
 TISSUE_T1_S = 1.3
@@ -70,6 +73,25 @@ def closed_form(
     more = protocol.signal(1.0 / (1.0 / tissue_t1_s + dose_factor * rise))
     plain = protocol.signal(1.0 / (1.0 / tissue_t1_s + rise))
     return np.where(valid, t1c * more / plain, t1c).astype(np.float32)
+
+
+def subtraction(t1: Volume, t1c: Volume, brain: Mask, *, dose_factor: float = 4.0) -> Volume:
+    """Scaled subtraction, the plugin's own (`imaging.scaled_subtraction`).
+
+    Parameters
+    ----------
+    t1, t1c : (z, y, x), intensities
+        On one grid of about 1 mm.
+    brain : (z, y, x)
+        Outside, the T1c is returned as it is.
+    dose_factor : float
+        k.
+
+    Returns
+    -------
+    (z, y, x), intensities of the T1c
+    """
+    return scaled_subtraction(t1c, brain, measured_enhancement(t1, t1c, brain), dose_factor)
 
 
 def _matched(t1: Volume, t1c: Volume, brain: Mask) -> Volume:

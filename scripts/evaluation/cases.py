@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
+from evaluation.expert import atlas_place
 from evaluation.pairing import Lesion
-from evaluation.regions import Mask, Regions, Spacing, Volume, dilate, find_regions
+from evaluation.regions import Regions, Spacing, find_regions
+from evaluation.surroundings import Place
 from simulation.layers import Label
 from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient
 from training.simulated import PHYSIOLOGICAL, focal_target
@@ -44,8 +47,8 @@ class Case:
         Reference of the enhancing lesions.
     enhancing : (z, y, x)
         Everything that takes up agent: lesions, vessels, dura, plexus. Truth in simulated cases, from T1c/T1 in real.
-    known : (z, y, x), optional
-        Normal structures that the reader knows by their place: in simulated cases the choroid plexus and 2 mm around.
+    place : Place, optional
+        What the reader knows of anatomy, on this grid; without it he knows shapes alone.
     targets : {k: (z, y, x)}
         Noise-free T1c at k times the dose, in units of the T1c; 0 is without agent. Empty in real cases.
     focal : (z, y, x), optional
@@ -61,7 +64,7 @@ class Case:
     spacing_zyx_mm: Spacing = (1.0, 1.0, 1.0)
     lesions: tuple[Lesion, ...] = ()
     enhancing: Mask | None = None
-    known: Mask | None = None
+    place: Place | None = None
     targets: Mapping[float, Volume] = field(default_factory=dict)
     focal: Volume | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -139,9 +142,9 @@ def from_patient(patient: SimulatedPatient) -> Case:
         volumes={"T1": patient.t1, "FLAIR": patient.flair, "ADC": patient.adc, "T1C": patient.t1c},
         brain=brain,
         regions=regions,
-        lesions=tuple(_reference_lesions(patient, lesion)),
+        lesions=tuple(reference_lesions(patient, lesion)),
         enhancing=patient.concentration_mm > _ENHANCING_MM,
-        known=dilate(labels == Label.PLEXUS, 2.0, (1.0, 1.0, 1.0)),
+        place=atlas_place(),
         targets={0.0: patient.t1_clean, **{float(k): volume for k, volume in patient.t1c_k.items()}},
         focal=focal_target(patient.t1c_k[1.0], patient.t1_clean, labels, patient.brain, disease_only=True),
         facts={"seed": patient.meta["seed"], "protocol": patient.meta["protocol"], "lesions": patient.meta["lesions"]},
@@ -151,7 +154,8 @@ def from_patient(patient: SimulatedPatient) -> Case:
 _ENHANCING_MM = 0.03  # mM, voxel mean: above the blood volume of normal tissue
 
 
-def _reference_lesions(patient: SimulatedPatient, lesion: Mask) -> list[Lesion]:
+def reference_lesions(patient: SimulatedPatient, lesion: Mask) -> list[Lesion]:
+    """The patient's enhancing lesions that are to be seen; ``lesion`` is the truth map of what enhances of them."""
     near = ndimage.binary_dilation(lesion, iterations=2)
     found = []
     for row in patient.meta["lesions"]:
@@ -161,5 +165,5 @@ def _reference_lesions(patient: SimulatedPatient, lesion: Mask) -> list[Lesion]:
         hollow = float(row["diameter_mm"]) > 8  # a necrotic centre is not labelled as enhancing
         if row["enhancing"] and (near[voxel] or (hollow and patient.brain[voxel])):
             short = 2 * sorted(radii)[-2] if radii else 0.8 * float(row["diameter_mm"])
-            found.append(Lesion(centre, float(row["diameter_mm"]), short))  # type: ignore[arg-type]
+            found.append(Lesion(centre, float(row["diameter_mm"]), short, str(row["kind"])))  # type: ignore[arg-type]
     return found

@@ -145,6 +145,78 @@ def froc(readings: Sequence[Reading]) -> Froc:
     )
 
 
+@dataclass(frozen=True)
+class Afroc:
+    """Alternative free response: how likely a lesion's mark outscores the highest false mark of a patient.
+
+    Parameters
+    ----------
+    area : float
+        0.5 for a reader who knows nothing; ties count half, a lesion without mark and a patient without false mark tie.
+    interval : (low, high)
+        Bootstrap over patients.
+    """
+
+    area: float
+    interval: tuple[float, float]
+
+
+def afroc(readings: Sequence[Reading], *, resamples: int = 2000, seed: int = 0) -> Afroc:
+    """Area under the curve of lesions found against patients with a false mark (Chakraborty and Winter 1990)."""
+    lesions = [_lesion_scores(reading) for reading in readings]
+    highest = np.array([_highest_false(reading) for reading in readings])
+    # wins[i, j]: over the lesions of patient i, how often they outscore the highest false mark of patient j.
+    wins = np.array([((s[:, None] > highest) + 0.5 * (s[:, None] == highest)).sum(axis=0) for s in lesions])
+    counts = np.array([len(s) for s in lesions])
+    if not counts.sum():
+        return Afroc(float("nan"), (float("nan"), float("nan")))
+    generator = np.random.default_rng(seed)
+    drawn = [np.bincount(generator.integers(0, len(counts), len(counts)), minlength=len(counts))
+             for _ in range(resamples)]  # fmt: skip
+    areas = [(w @ wins @ w) / ((w @ counts) * len(counts)) for w in drawn if w @ counts]
+    low, high = np.quantile(areas, (0.025, 0.975))
+    return Afroc(float(wins.sum() / (counts.sum() * len(counts))), (float(low), float(high)))
+
+
+def sensitivity_interval(
+    readings: Sequence[Reading], false_per_case: float, *, resamples: int = 500, seed: int = 0
+) -> tuple[float, float]:
+    """Interval of the sensitivity at a rate of false marks; whole patients are drawn, the threshold with them."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(resamples):
+        drawn = [readings[i] for i in generator.integers(0, len(readings), len(readings))]
+        if any(reading.lesions for reading in drawn):
+            found.append(froc(drawn).sensitivity_at(false_per_case))
+    if not found:
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(found, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def by_kind(readings: Sequence[Reading], *, threshold: float) -> dict[str, tuple[int, int]]:
+    """Of each kind of lesion: how many were found, and how many there are."""
+    counts: dict[str, tuple[int, int]] = {}
+    for reading in readings:
+        for lesion, hit in zip(reading.lesions, reading.at(threshold).found, strict=True):
+            found, every = counts.get(lesion.kind, (0, 0))
+            counts[lesion.kind] = found + int(hit), every + 1
+    return dict(sorted(counts.items()))
+
+
+def _lesion_scores(reading: Reading) -> NDArray[np.float64]:
+    """The highest threshold at which each lesion is found; -inf of what never is."""
+    scores = np.full(len(reading.lesions), -np.inf)
+    for threshold, outcome in zip(reading.thresholds, reading.outcomes, strict=True):
+        scores[outcome.found] = threshold
+    return scores
+
+
+def _highest_false(reading: Reading) -> float:
+    wrong = [t for t, outcome in zip(reading.thresholds, reading.outcomes, strict=True) if len(outcome.false_sizes_mm)]
+    return float(max(wrong, default=-np.inf))
+
+
 def _found_in(reading: Reading, threshold: float, from_mm: float, below_mm: float) -> NDArray[np.bool_]:
     chosen = (reading.sizes_mm >= from_mm) & (reading.sizes_mm < below_mm)
     return reading.at(threshold).found[chosen]

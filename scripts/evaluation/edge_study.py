@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.arrays import Mask
 from enhancement.imaging.atlas import load_atlas
 from enhancement.imaging.brain.extraction import BuiltInExtractor
 from enhancement.imaging.preparation import widened
@@ -28,7 +29,6 @@ _ENHANCING_MM = 0.03  # mM, above the blood volume of normal tissue
 #: Lesions that lie at the dura more often than in other cohorts.
 _KINDS = (("meningioma", 0.5), ("metastasis", 0.3), ("glioma", 0.2))
 _MASKS = ("used", "network", "template")
-Mask = NDArray[np.bool_]
 
 
 def run_edges(folder: Path, *, heads: int, report: Callable[[str], None] | None = None) -> list[dict[str, Any]]:

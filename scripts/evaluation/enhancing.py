@@ -16,13 +16,13 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from enhancement.arrays import Mask, Volume
 from enhancement.imaging.bias_field import estimate_bias_field
 from enhancement.imaging.intensity import BrainStatistics, normalise
 from enhancement.network.loading import load_ensemble
 from enhancement.recipes.amplification import T1C_PRO
 from enhancement.recipes.base import Predicted
 from evaluation.cases import Case
-from evaluation.regions import Mask, Volume
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ class Enhancer:
         prediction = self.ensemble.predict(inputs)
         seconds = time.perf_counter() - start
         output = self.model.manifest.output
-        predicted = Predicted(self.model.manifest, inputs, prediction.mean_zyx, statistics, case.brain)
+        predicted = Predicted(
+            self.model.manifest, inputs, prediction.mean_zyx, statistics, case.brain, prediction.answers_czyx
+        )
         shown, seen = T1C_PRO.finish(predicted, T1C_PRO.own)
         per_unit = (output.z_max - output.z_min) * statistics[output.reference].sd
         return Enhanced(

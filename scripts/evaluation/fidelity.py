@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from enhancement.arrays import Mask, Volume
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.arrays import Mask
 from enhancement.imaging.atlas import to_image
 from enhancement.imaging.gate.checks import Check, check_input
 from enhancement.imaging.intensity import brain_statistics
@@ -29,7 +30,6 @@ from simulation.patient import simulate_patient
 
 FIRST_SEED = 730_000
 Array = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from enhancement.arrays import Volume
 from enhancement.imaging.intensity import brain_statistics
 from evaluation.cases import Case
 from evaluation.dose import InversionPrepared, Spgr, equivalent_dose, simulated_sequence
+from evaluation.expert import candidate_lesions
 from evaluation.fidelity import Fidelity, fidelity
 from evaluation.measures import Contrast, common_gain, contrast
 from evaluation.pairing import Reading, read_case
-from evaluation.reader import ReaderSettings, candidate_lesions
-from evaluation.regions import Volume
+from evaluation.reader import ReaderSettings
 from evaluation.texture import Edge, Glow, edge, glow, white_matter_noise
 
 #: The unit scale of fidelity: this range of the T1c's z-score is [0, 1]; nothing is clipped.
@@ -22,7 +23,7 @@ UNIT_Z = (-3.0, 12.0)
 #: T1 of an enhancing lesion before contrast, where a case does not say; k_eff depends on it little.
 LESION_T1_S = 1.5
 #: The reader runs at this fraction of its threshold, so that an FROC curve goes beyond its working point.
-FROC_REACH = 0.4
+FROC_REACH = 0.02
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def measure(
 
 def _reading(case: Case, image: Volume, reader: ReaderSettings) -> Reading:
     low, spacing = replace(reader, threshold=reader.threshold * FROC_REACH), case.spacing_zyx_mm
-    marks = candidate_lesions(image, case.t1, case.brain, spacing_zyx_mm=spacing, known=case.known, settings=low)
+    marks = candidate_lesions(image, case.t1, case.brain, place=case.place, spacing_zyx_mm=spacing, settings=low)
     return read_case(marks, case.lesions, tissue=case.regions.lesion, spacing_zyx_mm=spacing)
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from enhancement.arrays import Mask, Volume
 
 
 @dataclass(frozen=True)

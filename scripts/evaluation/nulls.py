@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from enhancement.arrays import Mask, Volume
 from evaluation import significance
 from evaluation.cases import FIRST_TEST_SEED, Case, from_patient, of_test_heads, stored_patient
 from evaluation.cohort import identity, read_record, write_json
 from evaluation.enhancing import Enhancer
-from evaluation.reader import ReaderSettings, read_lesions
-from evaluation.regions import Mask, Volume, masked_smooth
+from evaluation.expert import read_lesions
+from evaluation.reader import ReaderSettings
+from evaluation.regions import masked_smooth
 from simulation.layers import Label
 from simulation.patient import PatientConfig, SimulatedPatient
 
@@ -190,7 +192,7 @@ def _record(cohort: NullCohort, patient: SimulatedPatient, enhancer: Enhancer, s
 
 def _rates(case: Case, image: Volume, truth: Volume) -> dict[str, float]:
     quiet = case.brain if case.enhancing is None else case.brain & ~case.enhancing
-    marks = read_lesions(image, case.t1, case.brain, spacing_zyx_mm=case.spacing_zyx_mm, known=case.known)
+    marks = read_lesions(image, case.t1, case.brain, place=case.place, spacing_zyx_mm=case.spacing_zyx_mm)
     least = ReaderSettings().threshold
     return {
         "rate": float(false_enhancement(case, image, truth).sum() / max(quiet.sum(), 1)),

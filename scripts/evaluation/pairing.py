@@ -20,19 +20,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Mask
 from evaluation.reader import Detection, suppress
-from evaluation.regions import Mask, Spacing, dilate
+from evaluation.regions import Spacing, dilate
 
 _BESIDE_MM = 1.0  # a mark this near to a lesion is within it
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A reference lesion: centre (z, y, x) and its long and short axis, mm."""
+    """A reference lesion: centre (z, y, x) and its long and short axis, mm; its kind where that is known."""
 
     centre_mm: tuple[float, float, float]
     long_mm: float
     short_mm: float
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,18 @@ def read_case(
     return Reading(tuple(lesions), tuple(marks), within)
 
 
+def pairs_with(mark: Detection, lesion: Lesion) -> bool:
+    """Whether the mark is near enough to find the lesion."""
+    return _distance(mark, lesion) < _reach(mark, lesion)
+
+
 def _pair(marks: Sequence[Detection], lesions: Sequence[Lesion]) -> tuple[NDArray[np.bool_], set[int]]:
     """Which lesions were found, and the places of the marks that found them."""
     candidates = [
-        (distance, m, n)
+        (_distance(mark, lesion), m, n)
         for m, mark in enumerate(marks)
         for n, lesion in enumerate(lesions)
-        if (distance := _distance(mark, lesion)) < _reach(mark, lesion)
+        if pairs_with(mark, lesion)
     ]
     found = np.zeros(len(lesions), dtype=bool)
     used: set[int] = set()

@@ -1,24 +1,7 @@
-"""A stated automatic reader of enhancing lesions, the same for T1c, T1c-pro and every baseline.
+"""Marks that could be lesions: blob-shaped maxima of what an image adds to the tissue that its T1 expects.
 
-What it does is fixed; its few numbers were set on T1c images of simulated development patients, never on an
-enhanced image:
-
-1. The image over its brain median, and the *excess*: that minus the T1 carried to the same scale tissue by
-   tissue (median of the image in each quantile bin of the T1) and minus what varies slower than 15 mm.
-   T1-bright blood, fat and melanin vanish in the excess, and so does a difference of gain.
-2. The normalised Laplacian of Gaussian of both, for diameters of 2.5 to 27 mm, in units of the contrast that a
-   sphere of the matched size has to its surroundings (1 = the brain's median). A blob's contrast is the lesser
-   of the two: what is a lesion is brighter than its surroundings *and* brighter than before. White matter of
-   a thin gyrus is bright only in the image, an edge that moved only in the excess.
-3. A maximum of that contrast over place counts if it exceeds both a threshold of visibility and five robust
-   standard deviations of it at its scale, so that both contrast and noise decide, as for a person.
-4. Vessels and dura go by shape: at a blob's own scale the weakest of the three second derivatives must be at
-   least a given part of the strongest, and what is connected to the blob above half of its height must be no
-   longer than twice the ball of its volume. What lies in the ventricles (dark T1, closed over 6 mm, deeper
-   than 12 mm) is plexus, and a small blob mostly surrounded by CSF or by more of what enhances is plexus or a
-   vessel: they go as well, and so does a mark within the known anatomy that the caller names, for a person
-   knows by its place what a number can't tell.
-5. A blob that touches a higher-ranking one (contrast x square root of diameter) is part of it.
+This is what a reader's eye stops at. Which of them are lesions is another question (`evaluation.expert`): at the
+brightness of a lesion a brain has hundreds of vessels' bends, crossings and ends.
 """
 
 from __future__ import annotations
@@ -31,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.regions import Mask, Spacing, Volume, block_mean, masked_smooth
+from enhancement.arrays import Mask, Volume
+from evaluation.regions import Spacing, block_mean, masked_smooth
 
 # -sigma^2 laplacian(G_sigma * sphere) at the centre of a sphere of radius sqrt(3) sigma and contrast 1.
 _SPHERE_RESPONSE = float(np.sqrt(2 / np.pi) * 3**1.5 * np.exp(-1.5))
@@ -45,25 +29,19 @@ class ReaderSettings:
     Parameters
     ----------
     threshold : float
-        Least contrast, in units of the brain's median.
+        Least probability of disease at which a mark is made.
+    contrast : float
+        Least contrast of a candidate, in units of the brain's median.
     noise_factor : float
-        Least contrast, in robust standard deviations of the response at that scale.
+        Least contrast of a candidate, in robust standard deviations of the response at that scale.
     blobness : float
-        Least ratio of the weakest to the strongest curvature.
-    elongation : float
-        Most that the connected part above half height may be longer than the ball of its volume.
-    csf_shell : float
-        Most that the shell around a small blob may be CSF, outside, or enhancing itself.
-    small_mm : float
-        Up to this diameter the shell is looked at.
+        Least ratio of a candidate's weakest to its strongest curvature.
     """
 
-    threshold: float = 0.35
-    noise_factor: float = 5.0
-    blobness: float = 0.30
-    elongation: float = 2.0
-    csf_shell: float = 0.5
-    small_mm: float = 12.0
+    threshold: float = 0.5
+    contrast: float = 0.15
+    noise_factor: float = 3.5
+    blobness: float = 0.20
     diameters_mm: tuple[float, ...] = (2.5, 3.7, 5.4, 8.0, 12.0, 18.0, 27.0)
 
 
@@ -76,30 +54,47 @@ class Detection:
     score: float
 
 
-def read_lesions(
-    image: Volume,
-    t1: Volume,
-    brain: Mask,
-    *,
-    spacing_zyx_mm: Spacing = (1.0, 1.0, 1.0),
-    known: Mask | None = None,
-    settings: ReaderSettings | None = None,
-) -> list[Detection]:
-    """Mark the enhancing lesions of an image: the candidates of which none touches a higher-ranking one."""
-    marks = candidate_lesions(image, t1, brain, spacing_zyx_mm=spacing_zyx_mm, known=known, settings=settings)
-    return [marks[i] for i in suppress(marks)]
+@dataclass(frozen=True)
+class Candidate:
+    """A mark whose score is its contrast, and its voxel in the window of its `Ground`."""
+
+    mark: Detection
+    voxel: NDArray[np.intp]
 
 
-def candidate_lesions(
-    image: Volume,
-    t1: Volume,
-    brain: Mask,
-    *,
-    spacing_zyx_mm: Spacing = (1.0, 1.0, 1.0),
-    known: Mask | None = None,
-    settings: ReaderSettings | None = None,
-) -> list[Detection]:
-    """Mark every blob of an image that could be an enhancing lesion, touching ones as well.
+@dataclass(frozen=True)
+class Ground:
+    """An image prepared for reading, cut to the brain.
+
+    Parameters
+    ----------
+    window : slices
+        Of the brain in the image.
+    normal, excess : (z, y, x), brain medians
+        The image, and what it has beyond what its T1 expects.
+    csf, inside : (z, y, x)
+    spacing_zyx_mm : (z, y, x)
+    """
+
+    window: tuple[slice, slice, slice]
+    normal: Volume
+    excess: Volume
+    csf: Mask
+    inside: Mask
+    spacing_zyx_mm: Spacing
+
+    def factor(self, diameter_mm: float) -> list[int]:
+        """Large marks are looked at on a coarser grid: voxels a side of its blocks."""
+        return [max(1, int(diameter_mm / (5 * step))) for step in self.spacing_zyx_mm]
+
+    def step(self, diameter_mm: float) -> Spacing:
+        """The spacing of that grid, mm."""
+        z, y, x = (s * f for s, f in zip(self.spacing_zyx_mm, self.factor(diameter_mm), strict=True))
+        return z, y, x
+
+
+def survey(image: Volume, t1: Volume, brain: Mask, spacing_zyx_mm: Spacing = (1.0, 1.0, 1.0)) -> Ground:
+    """Prepare an image for reading.
 
     Parameters
     ----------
@@ -107,33 +102,21 @@ def candidate_lesions(
         The image read, and the image before contrast on the same grid.
     brain : (z, y, x)
     spacing_zyx_mm : (z, y, x)
-    known : (z, y, x), optional
-        Normal structures that enhance and that a person knows by their place, such as the choroid plexus.
-    settings : ReaderSettings, optional
-
-    Returns
-    -------
-    Detections, strongest first.
     """
-    settings = settings or ReaderSettings()
     window = _box(brain)
     normal = np.where(brain, image, 0)[window].astype(np.float32) / np.float32(np.median(image[brain]))
     # Air is set to the brain's median: the brain's edge is not to be a blob's edge.
     inside = brain[window]
     normal = np.where(inside, normal, 1).astype(np.float32)
     excess, csf = enhancement_map(image[window], t1[window], inside, spacing_zyx_mm)
-    fine = ndimage.gaussian_filter(excess, [0.6 / step for step in spacing_zyx_mm])
-    excluded = _ventricles(csf, inside, spacing_zyx_mm)
-    if known is not None:
-        excluded |= known[window]
-    around = _Surroundings(csf | ~inside, excluded, fine, spacing_zyx_mm)
-    found: list[Detection] = []
-    for diameter in settings.diameters_mm:
-        for mark, voxel in _maxima(normal, excess, inside, diameter, spacing_zyx_mm, settings):
-            if around.is_lesion(voxel, mark, settings):
-                found.append(mark)
-    offset = [part.start * step for part, step in zip(window, spacing_zyx_mm, strict=True)]
-    return sorted((_moved(mark, offset) for mark in found), key=lambda mark: -mark.score)
+    return Ground(window, normal, excess, csf, inside, spacing_zyx_mm)
+
+
+def find_candidates(ground: Ground, settings: ReaderSettings | None = None) -> list[Candidate]:
+    """Every blob of an image that could be an enhancing lesion, touching ones as well; strongest first."""
+    settings = settings or ReaderSettings()
+    found = [candidate for diameter in settings.diameters_mm for candidate in _maxima(ground, diameter, settings)]
+    return sorted(found, key=lambda candidate: -candidate.mark.score)
 
 
 def enhancement_map(image: Volume, t1: Volume, brain: Mask, spacing_zyx_mm: Spacing) -> tuple[Volume, Mask]:
@@ -165,40 +148,37 @@ def enhancement_map(image: Volume, t1: Volume, brain: Mask, spacing_zyx_mm: Spac
     return excess, csf
 
 
-def _maxima(
-    normal: Volume, excess: Volume, brain: Mask, diameter_mm: float, spacing_zyx_mm: Spacing, settings: ReaderSettings
-) -> list[tuple[Detection, NDArray[np.intp]]]:
-    """Blob-shaped maxima of one scale, each with its voxel; large scales on a coarser grid."""
-    factor = [max(1, int(diameter_mm / (5 * step))) for step in spacing_zyx_mm]
-    step: Spacing = tuple(s * f for s, f in zip(spacing_zyx_mm, factor, strict=True))  # type: ignore[assignment]
-    smooth = _smooth(block_mean(excess, factor), diameter_mm, step)
+def _maxima(ground: Ground, diameter_mm: float, settings: ReaderSettings) -> list[Candidate]:
+    """Blob-shaped maxima of one scale."""
+    factor, step, spacing = ground.factor(diameter_mm), ground.step(diameter_mm), ground.spacing_zyx_mm
+    smooth = smooth_at(block_mean(ground.excess, factor), diameter_mm, step)
     contrast = np.minimum(
         _laplacian_contrast(smooth, diameter_mm, step),
-        sphere_response(block_mean(normal - 1, factor), diameter_mm, step),
+        sphere_response(block_mean(ground.normal - 1, factor), diameter_mm, step),
     )
-    inside = block_mean(brain.astype(np.float32), factor) > 0.5
+    inside = block_mean(ground.inside.astype(np.float32), factor) > 0.5
     noise = 1.4826 * float(np.median(np.abs(contrast[inside] - np.median(contrast[inside]))))
-    least = max(settings.threshold, settings.noise_factor * noise)
-    high = (contrast >= least) & inside
+    high = (contrast >= max(settings.contrast, settings.noise_factor * noise)) & inside
     peak = high & (ndimage.maximum_filter(contrast, size=3) == contrast)
-    marks = []
+    found = []
     for index in np.argwhere(peak):
         if blobness(smooth, index, step) < settings.blobness:
             continue
         # The centre of a block of f voxels lies (f - 1) / 2 voxels beyond its first one.
         place = [f * i + (f - 1) / 2 for f, i in zip(factor, _refine(contrast, index), strict=True)]
-        centre = (place[0] * spacing_zyx_mm[0], place[1] * spacing_zyx_mm[1], place[2] * spacing_zyx_mm[2])
-        voxel = np.clip(np.rint(place).astype(np.intp), 0, np.asarray(excess.shape) - 1)
-        marks.append((Detection(centre, diameter_mm, float(contrast[tuple(index)])), voxel))
-    return marks
+        z, y, x = ((at + w.start) * s for at, w, s in zip(place, ground.window, spacing, strict=True))
+        voxel = np.clip(np.rint(place).astype(np.intp), 0, np.asarray(ground.excess.shape) - 1)
+        found.append(Candidate(Detection((z, y, x), diameter_mm, float(contrast[tuple(index)])), voxel))
+    return found
 
 
 def sphere_response(volume: Volume, diameter_mm: float, spacing_zyx_mm: Spacing) -> Volume:
     """Contrast of the best sphere of one diameter at every voxel (normalised Laplacian of Gaussian)."""
-    return _laplacian_contrast(_smooth(volume, diameter_mm, spacing_zyx_mm), diameter_mm, spacing_zyx_mm)
+    return _laplacian_contrast(smooth_at(volume, diameter_mm, spacing_zyx_mm), diameter_mm, spacing_zyx_mm)
 
 
-def _smooth(volume: Volume, diameter_mm: float, spacing_zyx_mm: Spacing) -> Volume:
+def smooth_at(volume: Volume, diameter_mm: float, spacing_zyx_mm: Spacing) -> Volume:
+    """Gaussian smoothing of the width that fits a sphere of this diameter."""
     sigma = [diameter_mm / (2 * np.sqrt(3)) / step for step in spacing_zyx_mm]
     return np.asarray(ndimage.gaussian_filter(volume, sigma, mode="constant", truncate=3.0))
 
@@ -234,14 +214,19 @@ def blobness(smooth: Volume, index: NDArray[np.intp], spacing_zyx_mm: Spacing) -
 
     Negative where the place is a saddle.
     """
+    curvature = -np.linalg.eigvalsh(hessian(smooth, index, spacing_zyx_mm))
+    return float(curvature.min() / curvature.max()) if curvature.max() > 0 else -1.0
+
+
+def hessian(smooth: Volume, index: NDArray[np.intp], spacing_zyx_mm: Spacing) -> NDArray[np.float64]:
+    """Second derivatives of a smoothed volume at a voxel, (3, 3), per mm2."""
     corner = [int(np.clip(i, 1, n - 2)) for i, n in zip(index, smooth.shape, strict=True)]
     near = smooth[tuple(slice(i - 1, i + 2) for i in corner)].astype(np.float64)
-    hessian = np.empty((3, 3))
+    result = np.empty((3, 3))
     for a in range(3):
         for b in range(a, 3):
-            hessian[a, b] = hessian[b, a] = _second_difference(near, a, b) / (spacing_zyx_mm[a] * spacing_zyx_mm[b])
-    curvature = -np.linalg.eigvalsh(hessian)
-    return float(curvature.min() / curvature.max()) if curvature.max() > 0 else -1.0
+            result[a, b] = result[b, a] = _second_difference(near, a, b) / (spacing_zyx_mm[a] * spacing_zyx_mm[b])
+    return result
 
 
 def _second_difference(near: NDArray[np.float64], a: int, b: int) -> float:
@@ -255,83 +240,9 @@ def _second_difference(near: NDArray[np.float64], a: int, b: int) -> float:
     return (at(unit[a] + unit[b]) - at(unit[a] - unit[b]) - at(unit[b] - unit[a]) + at(-unit[a] - unit[b])) / 4
 
 
-@dataclass(frozen=True)
-class _Surroundings:
-    """What lies around a mark: `wet` is CSF or outside the brain, `excluded` is where nothing is a lesion."""
-
-    wet: Mask
-    excluded: Mask
-    excess: Volume
-    spacing_zyx_mm: Spacing
-
-    def is_lesion(self, voxel: NDArray[np.intp], mark: Detection, settings: ReaderSettings) -> bool:
-        if self.excluded[tuple(voxel)]:
-            return False
-        if self._elongation(voxel, mark.diameter_mm) > settings.elongation:
-            return False
-        small = mark.diameter_mm <= settings.small_mm
-        return not small or self._busy_shell(voxel, mark) <= settings.csf_shell
-
-    def _window(self, voxel: NDArray[np.intp], reach_mm: float) -> tuple[tuple[slice, ...], tuple[int, ...]]:
-        """A box around a voxel, cut at the volume's ends, and the voxel's place in it."""
-        reach = [int(np.ceil(reach_mm / step)) for step in self.spacing_zyx_mm]
-        window = tuple(slice(max(int(i) - r, 0), int(i) + r + 1) for i, r in zip(voxel, reach, strict=True))
-        return window, tuple(int(i) - part.start for i, part in zip(voxel, window, strict=True))
-
-    def _elongation(self, voxel: NDArray[np.intp], diameter_mm: float) -> float:
-        """Length of what is connected above half height, over the diameter of the ball of its volume."""
-        window, at = self._window(voxel, 3 * diameter_mm + 3)
-        near = self.excess[window]
-        centre = tuple(slice(max(i - 1, 0), i + 2) for i in at)
-        labels, _ = ndimage.label(near > 0.5 * near[centre].max(), np.ones((3, 3, 3)))
-        own = np.unique(labels[centre])
-        places = np.argwhere(np.isin(labels, own[own > 0])) * np.asarray(self.spacing_zyx_mm)
-        if not len(places):
-            return 1.0
-        length = 2 * float(np.linalg.norm(places - places.mean(axis=0), axis=1).max())
-        volume = len(places) * float(np.prod(self.spacing_zyx_mm))
-        return (length + min(self.spacing_zyx_mm)) / float(np.cbrt(6 * volume / np.pi))
-
-    def _busy_shell(self, voxel: NDArray[np.intp], mark: Detection) -> float:
-        """Part of the shell from just beyond the blob to one diameter + 1 mm that is wet or enhances itself."""
-        outer = mark.diameter_mm + 1.0
-        window, at = self._window(voxel, outer)
-        busy = self.wet[window] | (self.excess[window] > 0.3 * mark.score)
-        z, y, x = (
-            ((np.arange(n) - i) * step) ** 2 for n, i, step in zip(busy.shape, at, self.spacing_zyx_mm, strict=True)
-        )
-        distance = np.sqrt(z[:, None, None] + y[None, :, None] + x[None, None, :])
-        shell = (distance > 0.5 * mark.diameter_mm + 1.0) & (distance <= outer)
-        return float(busy[shell].mean()) if shell.any() else 0.0
-
-
-def _ventricles(csf: Mask, brain: Mask, spacing_zyx_mm: Spacing) -> Mask:
-    """Deep CSF, closed over what floats in it; found at 2 mm."""
-    factor = [max(1, round(2.0 / step)) for step in spacing_zyx_mm]
-    step = [s * f for s, f in zip(spacing_zyx_mm, factor, strict=True)]
-    depth = ndimage.distance_transform_edt(block_mean(brain.astype(np.float32), factor) > 0.5, sampling=step)
-    deep = (block_mean(csf.astype(np.float32), factor) > 0.5) & (depth > 12)
-    labels, _ = ndimage.label(deep)
-    sizes = np.bincount(labels.ravel()) * float(np.prod(step))
-    sizes[0] = 0
-    large = (sizes >= 300)[labels]  # a lacune is smaller than the ventricles
-    if not large.any():
-        return np.zeros_like(csf)
-    grown = ndimage.distance_transform_edt(~large, sampling=step) <= 6
-    closed = ndimage.distance_transform_edt(grown, sampling=step) > 6
-    for axis, f in enumerate(factor):
-        closed = np.repeat(closed, f, axis=axis)
-    return np.asarray(closed[tuple(slice(n) for n in csf.shape)])
-
-
 def _box(brain: Mask) -> tuple[slice, slice, slice]:
     found = ndimage.find_objects(brain.astype(np.uint8))[0]
     return found[0], found[1], found[2]
-
-
-def _moved(mark: Detection, offset_mm: list[float]) -> Detection:
-    z, y, x = (c + o for c, o in zip(mark.centre_mm, offset_mm, strict=True))
-    return Detection((z, y, x), mark.diameter_mm, mark.score)
 
 
 def suppress(marks: Sequence[Detection]) -> list[int]:

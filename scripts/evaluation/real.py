@@ -17,10 +17,12 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from enhancement.archive.folder import FolderArchive
-from enhancement.imaging.atlas import load_atlas
+from enhancement.arrays import Mask, Volume
+from enhancement.imaging.atlas import load_atlas, to_image
 from enhancement.imaging.brain.extraction import BuiltInExtractor, UnlessStripped
 from enhancement.imaging.preparation import StudyImages
-from enhancement.imaging.registration.register import compose, resample
+from enhancement.imaging.registration.transforms import compose
+from enhancement.imaging.resampling import resample
 from enhancement.network.brain_extractor import load_brain_network
 from enhancement.network.loading import load_ensemble
 from enhancement.pipeline.enhance import Enhancement, enhance
@@ -30,9 +32,11 @@ from enhancement.recipes.amplification import T1C_PRO
 from enhancement.settings import Settings
 from evaluation.cases import Case
 from evaluation.enhancing import Enhanced
+from evaluation.normal_prior import load_prior
 from evaluation.pairing import Lesion
 from evaluation.reader import Detection, enhancement_map, sphere_response
-from evaluation.regions import Mask, Spacing, Volume, dilate, enhancing, find_regions
+from evaluation.regions import Spacing, dilate, enhancing, find_regions
+from evaluation.surroundings import Place
 from training.volume_names import find_volumes
 
 #: The label of enhancing tumour: 3 since BraTS 2023, 4 before.
@@ -129,6 +133,7 @@ def as_case(real: RealCase, enhancement: Enhancement, *, label: int = ENHANCING_
         spacing_zyx_mm=spacing,
         lesions=tuple(components(lesion & brain, spacing)),
         enhancing=enhancing(volumes["T1"], volumes["T1C"], brain, spacing) | lesion,
+        place=_place(grid, prepared.to_series["T1C"]),
         facts={
             "segmented": real.segmentation is not None,
             "missing": list(enhancement.missing_roles),
@@ -203,6 +208,20 @@ def without_segmentation(case: Case) -> Case:
     """The same case as if nobody had outlined anything."""
     empty = np.zeros_like(case.brain)
     return replace(case, lesions=(), regions=replace(case.regions, lesion=empty))
+
+
+def _place(grid: sitk.Image, to_t1c: sitk.Transform) -> Place:
+    """What is known of anatomy on the T1c's grid, by the way from the atlas to the T1c."""
+    to_network = to_t1c.GetInverse()
+    swap = sitk.AffineTransform(3)
+    swap.Scale((-1.0, 1.0, 1.0))
+    way = compose(to_network, swap, to_t1c)
+
+    def mirror(volume: Volume) -> Volume:
+        return _array(resample(to_image(volume, grid), grid, way, "linear"))
+
+    normal, pitfalls = (_array(resample(to_image(part), grid, to_network, "linear")) for part in load_prior())
+    return Place(normal, mirror, pitfalls)
 
 
 def _array(image: sitk.Image) -> Volume:

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from evaluation.regions import Mask, Spacing, Volume
+from enhancement.arrays import Mask, Volume
+from evaluation.regions import Spacing
 
 Group = Literal["gradient echo", "spin echo"]
 GROUPS: tuple[Group, ...] = ("gradient echo", "spin echo")

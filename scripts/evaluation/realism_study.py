@@ -11,6 +11,8 @@ import matplotlib
 import numpy as np
 import SimpleITK as sitk
 
+from enhancement.arrays import Mask, Volume
+
 matplotlib.use("Agg")  # no display on a server
 from matplotlib import pyplot as plt
 
@@ -24,7 +26,7 @@ from evaluation import realism
 from evaluation.cohort import write_json
 from evaluation.real import RealCase, outlined, read_case
 from evaluation.realism import GROUPS, Group, Row
-from evaluation.regions import Mask, Spacing, Volume
+from evaluation.regions import Spacing
 from evaluation.studies import write_report
 from simulation.layers import Label
 from simulation.patient import PatientConfig, SimulatedPatient, simulate_patient

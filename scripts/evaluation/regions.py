@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
-Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from enhancement.arrays import Mask, Volume
+
 Spacing = tuple[float, float, float]
 
 _BIAS_SIGMA_MM = 25.0

@@ -10,12 +10,13 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
+
 matplotlib.use("Agg")  # no display on a server
 from matplotlib import pyplot as plt
 
 from evaluation.cases import Case
 from evaluation.measures import common_gain
-from evaluation.regions import Volume
 
 COLUMNS = ("T1", "FLAIR", "ADC", "T1c", "T1c-pro", "difference")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,13 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from enhancement.progress import Report
 from evaluation import ablation, brain_study, edge_study, ensemble_study, nulls, real, sheets, tables
 from evaluation.ablation import Study
 from evaluation.cases import Case, of_test_heads, simulated_case
 from evaluation.cohort import MEASURES_VERSION, evaluate_case, readings, run_cohort, seeds_of, write_json
 from evaluation.enhancing import Enhanced, Enhancer
 from evaluation.reader import ReaderSettings
-
-Report = Callable[[str], None]
 
 _GLOW = """Glow is a lower limit here: calm tissue is what the T1c itself does not show as enhancing. What T1c-pro makes
 of the T1c's own false brightening, and all that is near to it, is left out."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, special
 from scipy.optimize import curve_fit
 
-from evaluation.regions import Mask, Spacing, Volume, masked_smooth
+from enhancement.arrays import Mask, Volume
+from evaluation.regions import Spacing, masked_smooth
 
 _FWHM_TO_SIGMA = 1 / 2.3548
 

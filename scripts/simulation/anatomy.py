@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from simulation.deformation import Deformation, DeformationDraw, draw_deformation
-from simulation.fields import Volume, evaluate, smooth_noise
+from simulation.fields import evaluate, smooth_noise
 from simulation.frames import OFFSET, SHAPE
 from simulation.head_labels import CEREBELLAR_CORTEX, Labels, select
 from simulation.icbm import load_atlas

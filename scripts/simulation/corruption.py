@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from simulation.fields import Volume, bias_field, smooth_noise
+from enhancement.arrays import Volume
+from simulation.fields import bias_field, smooth_noise
 
 Triple = tuple[float, float, float]
 

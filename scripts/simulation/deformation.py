@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from simulation.fields import Shape, Volume, evaluate
+from enhancement.arrays import Volume
+from simulation.fields import Shape, evaluate
 
 COARSE_MM = 4
 

@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from enhancement.imaging.cubic_bspline import cubic_bspline
 
-Volume = NDArray[np.float32]
 Shape = tuple[int, int, int]
 
 

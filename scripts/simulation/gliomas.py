@@ -14,8 +14,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from enhancement.arrays import Volume
 from simulation.anatomy import Anatomy
-from simulation.fields import Shape, Volume, smooth_noise
+from simulation.fields import Shape, smooth_noise
 from simulation.layers import Label, Layer, make_layer
 from simulation.lesion_shapes import Box, LesionDraw, inside_brain, lesion_box, oedema_layer
 from simulation.tissues import draw_factors, tissue

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from simulation.corruption import apply_operators, axis_operator
 from simulation.deformation import Deformation, draw_deformation
-from simulation.fields import Volume, bias_field, smooth_noise, stream
+from simulation.fields import bias_field, smooth_noise, stream
 from simulation.frames import HEAD_SHAPE, SHAPE, window
 from simulation.head_labels import Labels
 from simulation.head_tissues import BLOOD, outer_of_labels

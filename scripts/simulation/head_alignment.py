@@ -6,8 +6,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from enhancement.errors import InputError
-from simulation.fields import Volume
 from simulation.frames import ORIGIN_MNI
 from simulation.head_labels import CSF, GREY, VENTRICLES, WHITE, Labels, select
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from simulation.fields import Volume
+from enhancement.arrays import Volume
 from simulation.frames import HEAD_ORIGIN_MNI, HEAD_SHAPE, ORIGIN_MNI, SHAPE, window
 from simulation.head_labels import (
     ARTERY,

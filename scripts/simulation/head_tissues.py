@@ -10,7 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from simulation.fields import Volume, smooth_noise
+from enhancement.arrays import Volume
+from simulation.fields import smooth_noise
 from simulation.head_labels import (
     ARTERY,
     BONE,

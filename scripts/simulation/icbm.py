@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from simulation.fields import Volume
+from enhancement.arrays import Volume
 from simulation.frames import CROP_ORIGIN_XYZ, SHAPE, mni_to_voxel
 
 # Mean template intensity of pure white matter, grey matter and CSF-like voxels, measured on the template.

@@ -13,8 +13,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from simulation.anatomy import Anatomy
-from simulation.fields import Volume
 from simulation.physics import Agent, Flow, Sequence, Tissue, signal
 
 

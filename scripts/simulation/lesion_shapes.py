@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from enhancement.arrays import Volume
 from simulation.anatomy import Anatomy
-from simulation.fields import Shape, Volume, smooth_noise
+from simulation.fields import Shape, smooth_noise
 from simulation.layers import Label, Layer, make_layer
 from simulation.tissues import draw_factors, tissue
 

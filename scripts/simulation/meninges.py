@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from enhancement.arrays import Volume
 from simulation.anatomy import Anatomy
-from simulation.fields import Shape, Volume, smooth_noise
+from simulation.fields import Shape, smooth_noise
 from simulation.layers import Label, Layer, make_layer
 from simulation.lesion_shapes import Box, LesionDraw, blob, coverage, inside_brain, oedema_layer
 from simulation.tissues import draw_factors, tissue

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from simulation.anatomy import Anatomy, AnatomyDraw, build_anatomy, draw_anatomy
 from simulation.brain_masks import imperfect_mask
 from simulation.corruption import (
@@ -27,7 +28,7 @@ from simulation.corruption import (
     series_operators,
     warp_along,
 )
-from simulation.fields import Volume, smooth_noise, stream
+from simulation.fields import smooth_noise, stream
 from simulation.frames import SHAPE, mni_to_voxel
 from simulation.label_maps import Purpose, draw_head_choice
 from simulation.layers import Layer, Model, adc_map, concentration_map, label_map, render
@@ -216,8 +217,8 @@ def build_model(seed: int, config: PatientConfig, protocol: Protocol) -> tuple[M
     tissues = random_contrast(stream(seed, "contrast"), tissues, config.random_contrast_share)
     agent = draw_agent(rng, field_t)
     minutes, haematocrit = float(rng.uniform(1.5, 9)), float(rng.uniform(0.33, 0.48))
-    # Blood of real scans is brighter than Weinmann's curve tells: his plasma, times 1.4 by median, is what fits them.
-    plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0.35, 0.25)))
+    # Blood of real scans is brighter than Weinmann's curve tells: his plasma, times 1.35 by median, is what fits them.
+    plasma = plasma_concentration(0.1, minutes) * float(np.exp(rng.normal(0.3, 0.25)))
     blood = plasma * (1 - haematocrit)
     base = {
         "wm": blood * float(rng.uniform(0.012, 0.03)),

@@ -28,8 +28,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from enhancement.arrays import Volume
 from simulation.anatomy import Anatomy
-from simulation.fields import Volume, bias_field, smooth_noise, stream
+from simulation.fields import bias_field, smooth_noise, stream
 from simulation.frames import HEAD_ORIGIN_MNI, HEAD_SHAPE, OFFSET
 from simulation.frames import window as _window
 from simulation.head_tissues import BLOOD, outer_of_labels

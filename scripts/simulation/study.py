@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from enhancement.progress import Progress
 from simulation.anatomy import build_anatomy
 from simulation.dicom_writer import SeriesPlan, StudyPlan, write_study
 from simulation.fields import stream
@@ -31,8 +31,6 @@ from simulation.physics import Sequence
 from simulation.protocols import Protocol, draw_protocol
 from simulation.scene import Imperfection, Scene, render, render_truth, sequence_of, simulate_study_scene
 from simulation.vendors import Vendor
-
-Report = Callable[[str, float], None]
 
 ORDER = ("T1", "FLAIR", "DWI", "T1C")
 B_VALUES = (0.0, 1000.0)
@@ -112,7 +110,7 @@ class Simulated:
 
 
 def simulate(
-    folder: Path, spec: StudySpec, report: Report | None = None, *, drawn: tuple[int, Scene] | None = None
+    folder: Path, spec: StudySpec, report: Progress | None = None, *, drawn: tuple[int, Scene] | None = None
 ) -> Simulated:
     """Draw a patient, acquire every series, and write DICOM and truth.
 

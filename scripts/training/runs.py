@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from enhancement.errors import InputError
 from enhancement.network.manifest import Manifest
 from enhancement.pipeline.networks import choose_brain_extractor
+from enhancement.progress import Report
 from enhancement.settings import Settings
 from training import checkpoints
 from training.console import TrainingProgress
@@ -23,7 +24,6 @@ from training.sources import OnTheFly, PackedFolder, Source
 from training.studies import VOLUMES, pack_studies
 from training.trainer import RunSettings, Trainer, needed_volumes
 
-Report = Callable[[str], None]
 _log = logging.getLogger(__name__)
 #: Where relative paths of the plugin's settings start: its models, among them the brain extractor's.
 _ROOT = Path(__file__).resolve().parents[2]

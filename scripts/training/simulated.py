@@ -21,7 +21,7 @@ FIRST_SEED = 1_000_000
 _INPUTS = ("t1", "flair", "adc", "t1c", "t1c_low")
 #: Labels of normal structures in the brain that take up agent.
 PHYSIOLOGICAL = NORMAL_ENHANCEMENT
-_NO_UPTAKE = (Label.OEDEMA, Label.NON_ENHANCING, Label.T1_BRIGHT, Label.WM_DISEASE, Label.CAVITY)
+NO_UPTAKE = (Label.OEDEMA, Label.NON_ENHANCING, Label.T1_BRIGHT, Label.WM_DISEASE, Label.CAVITY)
 #: Receive fields are smoother than this; tissue that is averaged over it has no noise left.
 _FIELD_MM = 12.0
 #: A lesion's agent reaches beyond the voxels labelled as it, by its soft edge.
@@ -148,7 +148,7 @@ def in_the_field_of(
 
 def _diseased(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """1 in and near what takes up agent and is not normal, 0 elsewhere; the grid has 1 mm voxels."""
-    sources = (labels != 0) & ~np.isin(labels, [int(label) for label in (*PHYSIOLOGICAL, *_NO_UPTAKE)])
+    sources = (labels != 0) & ~np.isin(labels, [int(label) for label in (*PHYSIOLOGICAL, *NO_UPTAKE)])
     distance = ndimage.distance_transform_edt(~sources) if sources.any() else np.full(labels.shape, np.inf)
     return np.clip(_RIM_MM + 1 - distance, 0.0, 1.0).astype(np.float32)
 

@@ -8,7 +8,7 @@ A sub-folder a patient. Either volumes named by what they are (``t1``, ``flair``
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,12 +28,12 @@ from enhancement.imaging.preparation import NetworkInput, StudyImages, field_of_
 from enhancement.imaging.registration.register import FixedSeries, compose, register_rigid, resample
 from enhancement.network.manifest import InputChannel
 from enhancement.pipeline.read import read_study
+from enhancement.progress import Report
 from enhancement.recipes.amplification import T1C_PRO
 from enhancement.settings import Settings
 from training.patients import ENHANCING, REAL_STUDY, open_packed, pack, packed_files
 from training.volume_names import find_volumes
 
-Report = Callable[[str], None]
 _log = logging.getLogger(__name__)
 #: All that a packed study can hold.
 VOLUMES = ("t1", "flair", "adc", "t1c", "t1c_low")

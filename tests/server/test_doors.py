@@ -37,6 +37,8 @@ ROUTES = [
     ("POST", f"/enhancement/studies/{ABSENT}"),
     ("POST", f"/enhancement/studies/{ABSENT}/cancel"),
     ("GET", f"/enhancement/studies/{ABSENT}/explain"),
+    ("GET", f"/enhancement/studies/{ABSENT}/audit"),
+    ("GET", f"/studies/{ABSENT}/attachments/enhancement-audit/data"),
     ("POST", "/enhancement/pause"),
     ("POST", "/enhancement/resume"),
     ("GET", "/enhancement/settings"),

@@ -112,7 +112,11 @@ def test_by_name(start: Start, make_study: MakeStudy) -> None:
     assert told["tiny"]["model"]["name"] == "tiny"
     refused = orthanc.post(f"/enhancement/studies/{study_id}", {"recipe": "none"})
     assert (refused.status_code, refused.json()["code"]) == (400, "NO_SUCH_RECIPE")
-    assert orthanc.get(f"/enhancement/studies/{study_id}/explain")["recipes"] == {
+    explained = orthanc.get(f"/enhancement/studies/{study_id}/explain")
+    assert explained["pair"]["certainty"] == "sure"
+    assert explained["pair"]["evidence"]
+    assert explained["holds"] == {}
+    assert explained["recipes"] == {
         "t1c-pro": "process without FLAIR, DWI",
         "tiny": "process",
     }

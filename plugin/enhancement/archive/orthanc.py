@@ -113,10 +113,17 @@ class HttpTransport:
 
 
 class OrthancArchive:
-    """`Archive` on an Orthanc server, and what the service needs besides."""
+    """`Archive` on an Orthanc server, and what the service needs besides.
 
-    def __init__(self, transport: Transport) -> None:
+    Parameters
+    ----------
+    audit_numbers : sequence of int
+        Content types that the audit record's attachment may have here, the preferred one first.
+    """
+
+    def __init__(self, transport: Transport, audit_numbers: Sequence[int] = (4711,)) -> None:
         self.transport = transport
+        self.audit_numbers = audit_numbers
         self._publishing = threading.Lock()
         self._labels: bool | None = None
 

@@ -76,10 +76,10 @@ def measured_enhancement(t1: Volume, t1c: Volume, brain: Mask) -> Measured:
     excess = np.zeros(t1c.shape, dtype=np.float32)
     excess[brain] = values - _expected(before, values)
     level = float(np.median(values))
-    slow = _smoothed(np.clip(excess, -_SLOW_CLIP * level, _SLOW_CLIP * level), brain, _SLOW_MM)
+    slow = smoothed_within(np.clip(excess, -_SLOW_CLIP * level, _SLOW_CLIP * level), brain, _SLOW_MM)
     excess = np.where(brain, excess - slow, 0).astype(np.float32)
-    smooth = np.where(brain, _smoothed(excess, brain, _SMOOTH_MM), 0).astype(np.float32)
-    below = np.where(brain, np.maximum(_smoothed(t1c, brain, _SMOOTH_MM) - t1c, 0), 0).astype(np.float32)
+    smooth = np.where(brain, smoothed_within(excess, brain, _SMOOTH_MM), 0).astype(np.float32)
+    below = np.where(brain, np.maximum(smoothed_within(t1c, brain, _SMOOTH_MM) - t1c, 0), 0).astype(np.float32)
     return Measured(smooth, below, _spread(smooth[brain]), _spread(excess[brain]), level)
 
 
@@ -148,7 +148,7 @@ def _expected(before: NDArray[np.float64], values: NDArray[np.float64]) -> NDArr
     return np.asarray(expected * np.maximum(before / max(edges[-2], 1e-12), 1.0))
 
 
-def _smoothed(volume: Volume, brain: Mask, sigma: float) -> Volume:
+def smoothed_within(volume: Volume, brain: Mask, sigma: float) -> Volume:
     """Gaussian over the brain's voxels alone."""
     weight = ndimage.gaussian_filter(brain.astype(np.float32), sigma, mode="constant", truncate=3.0)
     total = ndimage.gaussian_filter(np.where(brain, volume, 0), sigma, mode="constant", truncate=3.0)

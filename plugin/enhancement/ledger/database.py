@@ -35,6 +35,8 @@ def describe(error: exc.SQLAlchemyError) -> LedgerError:
     """What a database error means for whoever runs the ledger; statements and values stay out of the text."""
     original = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
     lowered = original.lower()
+    if lowered.startswith("invalid "):  # what the driver cannot read, it quotes: a piece of a password, maybe
+        original = "Ledger.Url has a part that the driver does not know"
     for words, code, advice in _FAULTS:
         if any(word in lowered for word in words):
             return LedgerError(f"the ledger cannot be used: {original}", code=code, advice=advice)

@@ -40,12 +40,16 @@ class Prediction:
         How many were averaged.
     device : str
         Where the last of them ran.
+    answers_czyx : (3, z, y, x), float32, optional
+        Of networks with several answers: mean probability, noise and enhancement; `mean_zyx` is then the probability,
+        and `spread_zyx` that of probability times enhancement.
     """
 
     mean_zyx: Volume
     spread_zyx: Volume
     predictions: int
     device: str
+    answers_czyx: Volume | None = None
 
 
 class Ensemble:
@@ -93,7 +97,7 @@ class Ensemble:
         if folds < 1:
             raise ValueError(f"folds must be at least 1, found {folds}")
         self.model = model
-        self.mirrorings = MIRRORINGS[:mirrorings]
+        self.mirrorings = tuple(axes for axes in MIRRORINGS if model.mirrored.issuperset(axes))[:mirrorings]
         self._folds = min(folds, len(model.folds))
         self._make_engine = make_engine or (
             lambda name: TorchEngine(model, self._folds, device=name, precision=precision)
@@ -129,7 +133,9 @@ class Ensemble:
         if inputs_czyx.ndim != 4 or inputs_czyx.shape[0] != expected:
             raise WeightsMismatch(f"the model needs {expected} input volumes, found an array of {inputs_czyx.shape}")
         padded, window = _pad(inputs_czyx, self.model.multiple)
-        running = _RunningMoments(padded.shape[1:])
+        several = self.model.manifest.network.head == "answers"
+        running = _RunningMoments((3, *padded.shape[1:]) if several else padded.shape[1:])
+        shown = _RunningMoments(padded.shape[1:])
         places = _Places(self._each_engine(), self._batch)
         for fold in range(self._folds):
             waiting = list(self.mirrorings)
@@ -138,10 +144,16 @@ class Ensemble:
                 del waiting[: len(outputs)]
                 for output in outputs:
                     running.add(output)
+                    if several:
+                        shown.add(output[0] * output[2])
                     if progress is not None:
                         progress("predicting", running.count / self.predictions)
         mean, spread = running.result()
-        return Prediction(mean[window].copy(), spread[window].copy(), running.count, places.engine.device)
+        device = places.engine.device
+        if several:
+            answers, (_, spread) = mean[(slice(None), *window)].copy(), shown.result()
+            return Prediction(answers[0], spread[window].copy(), running.count, device, answers)
+        return Prediction(mean[window].copy(), spread[window].copy(), running.count, device)
 
     def _each_engine(self) -> Iterator[Engine]:
         """The engine of each device in turn, made when it is first needed; no device twice."""
@@ -194,7 +206,8 @@ def _predict_some(fold: int, inputs: Volume, waiting: Sequence[Axes], places: _P
                 raise OutOfMemory(f"no memory for one prediction of {inputs.shape[1:]} on {device}") from None
             continue
         places.learn()
-        return [_mirrored(output, some, first_axis=0) for output, some in zip(outputs, axes, strict=True)]
+        first_axis = outputs.ndim - 4
+        return [_mirrored(output, some, first_axis=first_axis) for output, some in zip(outputs, axes, strict=True)]
 
 
 def _mirrored(volume: Volume, axes: Axes, *, first_axis: int) -> Volume:

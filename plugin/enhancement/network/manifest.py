@@ -29,7 +29,7 @@ class NetworkShape(_Part):
     channels: Annotated[int, Field(ge=1, le=64)] = 16
     levels: Annotated[int, Field(ge=1, le=6)] = 5
     convolutions: Annotated[int, Field(ge=1, le=4)] = 2
-    head: Literal["sigmoid", "residual", "gain", "logit"] = "sigmoid"
+    head: Literal["sigmoid", "residual", "gain", "logit", "answers"] = "sigmoid"
     options: dict[str, bool | int | float | str] = {}
 
 

@@ -58,6 +58,11 @@ class Model:
         """What every axis of the input must be a multiple of."""
         return self.architecture.multiple(self.manifest.network)
 
+    @property
+    def mirrored(self) -> frozenset[int]:
+        """The axes of (n, c, z, y, x) along which an image may be mirrored."""
+        return self.architecture.mirrored(self.manifest.network)
+
     def build(self, fold: int) -> nn.Module:
         """Make the network of one fold, in float32 and evaluation mode.
 

@@ -16,6 +16,7 @@ from enhancement.imaging.atlas import to_image
 from enhancement.imaging.gate.checks import Check, check_input, check_spread, enforce
 from enhancement.imaging.native_grid import to_native_grid
 from enhancement.imaging.preparation import NetworkInput, StudyImages, prepare
+from enhancement.network.ensemble import Prediction
 from enhancement.network.manifest import Manifest
 from enhancement.pipeline.networks import Networks
 from enhancement.progress import Progress, Stopwatch, within
@@ -114,7 +115,7 @@ def enhance(
     spread_zyx = prediction.spread_zyx * np.float32(manifest.output.z_max - manifest.output.z_min)
     checks.append(check_spread(spread_zyx, prepared.brain_zyx, settings.gate))
     warnings = enforce(checks)
-    shown, seen = _finished(recipe, manifest, prepared, prediction.mean_zyx)
+    shown, seen = _finished(recipe, manifest, prepared, prediction)
     image, spread = _on_reference_grid(images[recipe.reference], prepared, shown, seen, spread_zyx, settings)
     watch.stop()
     return Enhancement(
@@ -134,10 +135,12 @@ def enhance(
     )
 
 
-def _finished(recipe: Recipe, manifest: Manifest, prepared: NetworkInput, mean_zyx: Volume) -> Finished:
+def _finished(recipe: Recipe, manifest: Manifest, prepared: NetworkInput, prediction: Prediction) -> Finished:
     """The prediction as the recipe shows it, and the reference as the networks saw it."""
     inside = np.logical_and.reduce([prepared.brain_zyx, *(prepared.covered[role] for role in recipe.covering)])
-    predicted = Predicted(manifest, prepared.inputs_czyx, mean_zyx, prepared.statistics, inside)
+    predicted = Predicted(
+        manifest, prepared.inputs_czyx, prediction.mean_zyx, prepared.statistics, inside, prediction.answers_czyx
+    )
     return recipe.finish(predicted, recipe.own)
 
 

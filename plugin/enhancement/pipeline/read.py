@@ -17,6 +17,7 @@ from enhancement.dicom.reading.diffusion import DiffusionSeries, read_diffusion
 from enhancement.dicom.reading.series import SeriesVolume, read_series
 from enhancement.errors import InputError, MissingRole
 from enhancement.imaging.preparation import StudyImages
+from enhancement.pipeline.enhanced_copy import refuse_enhanced_copies
 from enhancement.pipeline.study_adc import StudyAdc, study_adc
 from enhancement.recipes.base import Recipe
 from enhancement.settings import Role, Settings
@@ -75,9 +76,11 @@ def read_study(source: StudySource, study_id: str, recipe: Recipe, settings: Set
     Raises
     ------
     InputError
-        If a role that the recipe needs is missing or unreadable; others only where the settings require them.
+        If a role that the recipe needs is missing or unreadable, or played by a copy of an enhanced series; others only
+        where the settings require them.
     """
-    found = recipe.judged(match(source.headers(study_id), settings.matching), settings.preprocessing)
+    headers = source.headers(study_id)
+    found = recipe.judged(match(headers, settings.matching), settings.preprocessing)
     recipe.require(found, settings.preprocessing)
 
     def instances(role: Role) -> list[Dataset]:
@@ -85,6 +88,7 @@ def read_study(source: StudySource, study_id: str, recipe: Recipe, settings: Set
 
     notes: list[str] = []
     volumes = _read_volumes(recipe, found, instances, notes)
+    notes += refuse_enhanced_copies(volumes, recipe.needed, headers, partial(source.instances, study_id))
     adc = _read_adc(recipe, found, instances, notes)
     _require_usable(recipe, settings, {*volumes, *(_DIFFUSION if adc.adc is not None else ())}, notes)
     images = {str(role): volume.image for role, volume in volumes.items()}
@@ -114,6 +118,7 @@ def _read_volumes(
         read = _optional(partial(_read_role, role, instances), role in found.roles, notes)
         if read is not None:
             volumes[role] = read
+    notes += [f"{role}: {note}" for role, volume in volumes.items() for note in volume.notes]
     return volumes
 
 

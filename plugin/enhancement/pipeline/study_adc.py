@@ -13,8 +13,9 @@ from enhancement.dicom.reading.diffusion import DiffusionSeries
 from enhancement.dicom.reading.headers import items, seconds_of_day, text
 from enhancement.dicom.reading.series import SeriesVolume, SourceSlice
 from enhancement.errors import DiffusionInputError, RegistrationFailed
-from enhancement.imaging.adc.choice import ComputedMap, choose_adc
+from enhancement.imaging.adc.choice import ComputedMap, choose_adc, head_of
 from enhancement.imaging.adc.fit import air_noise, fit_adc
+from enhancement.imaging.adc.plausibility import implausible
 from enhancement.imaging.registration.register import align_diffusion
 
 # A map is stored within minutes of its images; a second acquisition of diffusion takes longer than that.
@@ -58,6 +59,8 @@ def study_adc(diffusion: DiffusionSeries | None, scanners: SeriesVolume | None) 
         sources: dict[str, SeriesVolume | DiffusionSeries] = {} if scanners is None else {"ADC": scanners}
         return StudyAdc(None if scanners is None else scanners.image, None, False, sources, tuple(notes))
     if scanners is None:
+        if why := implausible(computed.adc, head_of(computed.b0)):
+            return StudyAdc(None, None, False, {}, (f"no ADC is used (ADC_IMPLAUSIBLE): of the computed one, {why}",))
         return StudyAdc(computed.adc, computed.b0, True, {"DWI": diffusion})
     same = same_acquisition(diffusion, scanners)
     choice = choose_adc(computed, scanners.image, same_acquisition=same)

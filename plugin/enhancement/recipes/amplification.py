@@ -16,6 +16,7 @@ import numpy as np
 
 from enhancement.arrays import Volume
 from enhancement.dicom.writing.words import Words
+from enhancement.imaging.amplify import Answers, amplify
 from enhancement.imaging.gate.checks import anatomy, contrast_given, every_series, scale
 from enhancement.imaging.intensity import from_unit
 from enhancement.imaging.measured_enhancement import limit_to_measured, measured_enhancement
@@ -27,6 +28,8 @@ _BOTH = (Role.T1, Role.T1C)
 
 def finish(predicted: Predicted, _own: OwnSettings) -> Finished:
     """The prediction in the T1c's numbers, bound by what was measured where the manifest has a bound."""
+    if predicted.answers_czyx is not None:
+        return _amplified(predicted, predicted.answers_czyx)
     output = predicted.manifest.output
     seen = _in_own_numbers(predicted, Role.T1C)
     shown = from_unit(predicted.mean_zyx, output.z_min, output.z_max, predicted.statistics[Role.T1C])
@@ -34,6 +37,19 @@ def finish(predicted: Predicted, _own: OwnSettings) -> Finished:
         measured = measured_enhancement(_in_own_numbers(predicted, Role.T1), seen, predicted.inside)
         shown = limit_to_measured(shown, seen, measured, **output.bound.model_dump())
     return np.where(predicted.inside, shown, seen), seen
+
+
+def _amplified(predicted: Predicted, answers_czyx: Volume) -> Finished:
+    """Denoised anatomy plus probability of disease times the enhancement at the manifest's dose."""
+    output = predicted.manifest.output
+    seen, before = _in_own_numbers(predicted, Role.T1C), _in_own_numbers(predicted, Role.T1)
+    if not predicted.inside.any():
+        return seen, seen
+    unit = np.float32((output.z_max - output.z_min) * predicted.statistics[Role.T1C].sd)
+    inside = predicted.inside.astype(np.float32)
+    answers = Answers(*(answers_czyx * np.array([1, unit, unit], np.float32)[:, None, None, None] * inside))
+    measured = measured_enhancement(before, seen, predicted.inside)
+    return amplify(seen, predicted.inside, answers, measured, output.dose_factor), seen
 
 
 def _in_own_numbers(predicted: Predicted, role: Role) -> Volume:

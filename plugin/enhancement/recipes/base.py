@@ -41,6 +41,8 @@ class Predicted:
         What each input was normalised by.
     inside : (z, y, x)
         Where there is a prediction: in the brain, and where every series that must cover it has data.
+    answers_czyx : (3, z, y, x), optional
+        Of networks with several answers; see `network.ensemble.Prediction`.
     """
 
     manifest: Manifest
@@ -48,6 +50,7 @@ class Predicted:
     mean_zyx: Volume
     statistics: Mapping[str, BrainStatistics]
     inside: Mask
+    answers_czyx: Volume | None = None
 
 
 #: Both in the reference's own numbers, bias field removed: the prediction as it is shown, which outside of `inside` is

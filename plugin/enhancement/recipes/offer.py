@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from enhancement.errors import InputError, SettingsError
 from enhancement.recipes import RECIPES
 from enhancement.recipes.base import OwnSettings, Recipe
-from enhancement.settings import SECTION, RecipeSettings, Settings
+from enhancement.settings import SECTION, RecipeSettings, Settings, describe
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def offered(settings: Settings) -> Offer:
 def _as_set(entry: RecipeSettings, index: int) -> Recipe:
     where = f"{SECTION}.Recipes[{index}]"
     if entry.name not in RECIPES:
-        raise SettingsError(f"{where}.Name: known recipes are {', '.join(sorted(RECIPES))}, found {entry.name!r}")
+        raise SettingsError(f"{where}.Name: known recipes are {', '.join(sorted(RECIPES))}")
     recipe = RECIPES[entry.name]
     words = recipe.words
     if entry.series_description is not None:
@@ -81,5 +81,4 @@ def _own(default: OwnSettings, entry: RecipeSettings, where: str) -> OwnSettings
     try:
         return type(default).model_validate(entry.settings)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise SettingsError(f"{where}.Settings: {faults}") from None
+        raise SettingsError(describe(f"{where}.Settings", error, lambda _: type(default).model_fields)) from None

@@ -16,12 +16,13 @@ import structlog
 from enhancement import __version__
 from enhancement.archive.orthanc import OrthancArchive
 from enhancement.errors import NO_PROBLEM, ArchiveError, EnhancementError, ModelError, Problem
-from enhancement.host.messages import Answer
+from enhancement.host.messages import Answer, problem_answer
 from enhancement.ledger.deliveries import DeliveryRow
 from enhancement.ledger.ledger import Ledger
 from enhancement.ledger.states import AttemptRow, IncompleteStudy, JobRow, Priority, State
 from enhancement.recipes.base import Recipe
 from enhancement.recipes.offer import Offer
+from enhancement.service import audit
 from enhancement.service.follow_up import Results
 from enhancement.service.health import Health, Light
 from enhancement.service.intake import Intake
@@ -199,6 +200,14 @@ class Operations:
         log.warning("resumed", by=user)
         self._ledger.marks.resume()
         return {"paused": None}
+
+    def audit(self, study_id: str) -> dict[str, Any] | Answer:
+        """The study's audit record; also at `/studies/{id}/attachments/enhancement-audit/data`."""
+        self._require_study(study_id)
+        _, record = audit.read(self._lookup, study_id, self._archive.audit_numbers)
+        if not record["records"]:
+            return problem_answer(404, Problem("NO_AUDIT", "This study has no audit record."))
+        return record
 
     def explain(self, study_id: str) -> dict[str, Any]:
         """Which series plays which role and why, without starting anything."""

@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from enhancement.errors import SettingsError
+from enhancement.settings._faults import describe, like, type_of
 from enhancement.settings._gate import GateSettings, Limit
 from enhancement.settings._matching import Condition, MatchingSettings, Rule, Rules
 from enhancement.settings._method import ModelSettings, OutputSettings, PreprocessingSettings, RecipeSettings
@@ -50,7 +51,9 @@ __all__ = [
     "Rule",
     "Rules",
     "Settings",
+    "describe",
     "parse_settings",
+    "sections_like_ours",
 ]
 
 SECTION = "ContrastEnhancement"
@@ -93,6 +96,13 @@ class Settings(Stage):
     limits: LimitSettings = LimitSettings()
     delivery: DeliverySettings = DeliverySettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()
+    site_script: str | None = Field(
+        default=None,
+        description=(
+            "A Python script of the site's own that is loaded beside this plugin, since Orthanc's PythonScript can "
+            "name only one. A relative path starts at the folder above plugin/."
+        ),
+    )
     preload: bool = Field(
         default=True,
         description=(
@@ -105,11 +115,11 @@ class Settings(Stage):
     def _each_recipe_once(self) -> Settings:
         names = [recipe.name for recipe in self.recipes]
         if len(set(names)) < len(names):
-            raise ValueError(f"Recipes needs each Name once, found {', '.join(sorted(names))}")
+            raise ValueError("Recipes needs each Name once")
         return self
 
 
-def parse_settings(section: Mapping[str, Any]) -> Settings:
+def parse_settings(section: object) -> Settings:
     """Validate the section.
 
     Parameters
@@ -120,22 +130,19 @@ def parse_settings(section: Mapping[str, Any]) -> Settings:
     Raises
     ------
     SettingsError
-        One line per fault: JSON path, what was found, what is allowed.
+        One line per fault: JSON path, what is allowed, and the type that was found.
     """
+    if not isinstance(section, Mapping):
+        raise SettingsError(f"{SECTION}: expected an object, found {type_of(section)}")
     try:
         return Settings.model_validate(dict(section))
     except ValidationError as error:
-        raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
+        raise SettingsError(describe(SECTION, error, _allowed_keys)) from None
 
 
-def _describe(item: Any) -> str:
-    path = SECTION
-    for part in item["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    if item["type"] == "extra_forbidden":
-        allowed = ", ".join(sorted(_allowed_keys(item["loc"][:-1])))
-        return f"{path}: unknown key; allowed here are {allowed}"
-    return f"{path}: {item['msg']}, found {item['input']!r}"
+def sections_like_ours(configuration: Mapping[str, Any]) -> list[str]:
+    """Sections of Orthanc's configuration whose name is nearly ours, and which nobody reads."""
+    return like(SECTION, configuration)
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:

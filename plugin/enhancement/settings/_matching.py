@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.alias_generators import to_pascal
 
-from enhancement.settings._stage import Role, Stage
+from enhancement.settings._stage import Role, Stage, as_boolean
 
 
 class Condition(Stage):
@@ -26,8 +26,8 @@ class Condition(Stage):
     any_of: tuple[str | float, ...] | None = None
     at_least: float | None = None
     at_most: float | None = None
-    present: Literal[True] | None = None
-    absent: Literal[True] | None = None
+    present: Annotated[Literal[True] | None, BeforeValidator(as_boolean)] = None
+    absent: Annotated[Literal[True] | None, BeforeValidator(as_boolean)] = None
 
     @model_validator(mode="after")
     def _one_operator(self) -> Condition:
@@ -42,7 +42,7 @@ class Condition(Stage):
             try:
                 re.compile(self.matches)
             except re.error as error:
-                raise ValueError(f"Matches is not a regular expression: {error}") from None
+                raise ValueError(f"Matches is not a regular expression (position {error.pos})") from None
         return self
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from enhancement.settings._stage import Stage
+from enhancement.settings._stage import Stage, as_number
 
 
 class ModelSettings(Stage):
@@ -16,7 +16,7 @@ class ModelSettings(Stage):
     folds: Annotated[int, Field(ge=1, le=5)] = Field(
         default=5, description="How many networks of the ensemble are run; fewer are faster and less certain."
     )
-    mirrorings: Literal[1, 2, 4, 8] = Field(
+    mirrorings: Annotated[Literal[1, 2, 4, 8], BeforeValidator(as_number)] = Field(
         default=8, description="How many mirror images of a study each network sees; fewer are faster and less certain."
     )
     devices: tuple[str, ...] = Field(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from enhancement.settings._stage import Stage
+
+_POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?://([^@]*@)?(\[[0-9A-Fa-f:]+\]|[^@:/?]*)(:\d+)?([/?][^@]*)?")
 
 
 class LedgerSettings(Stage):
@@ -43,6 +46,16 @@ class LedgerSettings(Stage):
             " the archive holds. Switched off, the light turns red."
         ),
     )
+
+    @field_validator("url")
+    @classmethod
+    def _nothing_of_the_password_in_the_host(cls, url: SecretStr | None) -> SecretStr | None:
+        """A driver quotes the host when it cannot be reached."""
+        if url and url.get_secret_value().startswith("postgres") and not _POSTGRES.fullmatch(url.get_secret_value()):
+            raise ValueError(
+                "needs postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ of the password written as %40"
+            )
+        return url
 
 
 class QueueSettings(Stage):

@@ -7,6 +7,18 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_pascal
 
+_WORDS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def as_number(value: object) -> object:
+    """A number that an environment variable gave as text. Pydantic does this by itself, but not for a choice."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+def as_boolean(value: object) -> object:
+    """As `as_number`, for true and false."""
+    return _WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value
+
 
 class Role(StrEnum):
     """The part that a series plays in the method."""
@@ -22,7 +34,10 @@ class Role(StrEnum):
 
 
 class Stage(BaseModel):
-    """Part of the settings: PascalCase in JSON, and nothing that is not listed."""
+    """Part of the settings: PascalCase in JSON, and nothing that is not listed.
+
+    Booleans and numbers are also taken as text ("true", "1"), because environment variables hold nothing else.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_pascal, populate_by_name=True, protected_namespaces=()

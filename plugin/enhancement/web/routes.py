@@ -152,6 +152,7 @@ ROUTES = (
     Route("POST", "/studies/{study_id}", Right.OPERATE, Operations.start, body=Start, status=202),
     Route("POST", "/studies/{study_id}/cancel", Right.OPERATE, Operations.cancel_study),
     Route("GET", "/studies/{study_id}/explain", Right.READ, Operations.explain),
+    Route("GET", "/studies/{study_id}/audit", Right.READ, Operations.audit),
     Route("POST", "/pause", Right.ADMINISTER, Operations.pause),
     Route("POST", "/resume", Right.ADMINISTER, Operations.resume),
     Route("GET", "/settings", Right.ADMINISTER, Operations.settings),

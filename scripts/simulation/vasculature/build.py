@@ -55,9 +55,9 @@ def draw_vasculature(rng: np.random.Generator) -> VasculatureDraw:
     return VasculatureDraw(
         calibre=float(np.exp(rng.normal(0, 0.12))),
         jitter_mm=float(rng.uniform(0.5, 2.0)),
-        veins=int(rng.integers(4000, 12000)),
+        veins=int(rng.integers(3500, 11000)),
         arteries=int(rng.integers(1000, 3500)),
-        vein_mm=float(rng.uniform(0.23, 0.33)),
+        vein_mm=float(rng.uniform(0.22, 0.32)),
         artery_mm=float(rng.uniform(0.19, 0.27)),
         medullary=int(rng.integers(20, 200)),
         seed=int(rng.integers(2**31)),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.fields import Shape, Volume
+from enhancement.arrays import Volume
+from simulation.fields import Shape
 
 Points = NDArray[np.float64]
 #: Tubes thinner than this are drawn by area, thicker ones by their wall.

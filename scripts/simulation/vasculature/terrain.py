@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from enhancement.arrays import Volume
 from simulation import head_labels
 from simulation.anatomy import Anatomy
-from simulation.fields import Volume
 from simulation.frames import ORIGIN_MNI, mni_to_voxel
 
 edt = ndimage.distance_transform_edt

@@ -60,3 +60,34 @@ def test_a_scanner_s_series_is_not_ours(study: phantom.PhantomStudy) -> None:
     broken.ContributingEquipmentSequence = Sequence([Dataset()])
     assert not is_own(broken)
     assert lies_on(broken) == ""
+
+
+@pytest.mark.parametrize(
+    "taken_out",
+    [
+        (),
+        ("SeriesDescription", "SourceImageSequence"),
+        ("SeriesDescription", "DerivationCodeSequence"),
+        ("SeriesDescription", "ImageType"),
+    ],
+)
+def test_a_copy_that_an_anonymiser_was_at(study: phantom.PhantomStudy, taken_out: tuple[str, ...]) -> None:
+    """Equipment, SyntheticData and free text go first; what is left of ours still tells."""
+    ds = derive(study)[0][0]
+    for keyword in (
+        "ContributingEquipmentSequence",
+        "SyntheticData",
+        "ImageComments",
+        "DerivationDescription",
+        *taken_out,
+    ):
+        del ds[keyword]
+    ds.Manufacturer, ds.ManufacturerModelName = "Others", "Scanner"
+    assert is_own(ds)
+
+
+def test_identifiers_of_ours_on_a_scanner_s_images_are_not_enough(study: phantom.PhantomStudy) -> None:
+    """A simulator makes its identifiers as we do."""
+    ds = dcmread(study.paths_of("DWI")[0])
+    assert ds.SeriesInstanceUID.startswith("2.25.")
+    assert not is_own(ds)

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.arrays import Volume
 from enhancement.imaging.local_alignment import MOST_MM, aligned
 from enhancement.imaging.measured_enhancement import measured_enhancement
 
 _SHAPE = (64, 72, 60)
-Volume = NDArray[np.float32]
 
 
 def _brain() -> NDArray[np.bool_]:

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from enhancement.arrays import Volume
 from enhancement.imaging.intensity import normalise
 from enhancement.imaging.measured_enhancement import Measured, limit_to_measured, measured_enhancement
 from enhancement.network.weights import Model, load_model
 from enhancement.recipes.amplification import T1C_PRO
 from enhancement.recipes.base import Predicted
-
-Volume = NDArray[np.float32]
 
 _SHAPE = (40, 48, 44)
 _WEIGHTS = Path(__file__).resolve().parents[3] / "model_weights" / "t1c-pro"

@@ -124,6 +124,35 @@ class TestWhatIsTaken:
         assert taken(TRACE, None).adc is None
 
 
+class TestPlausibility:
+    """A map that cannot be a brain's is dropped, and never ends the study."""
+
+    @pytest.mark.parametrize("signal", [230, 750])
+    def test_alone(self, signal: float) -> None:
+        """A b-value that is not the one in the header: 1.5 or 0.3e-3 mm^2/s."""
+        found = taken(weighted(1000, 0) + weighted(signal, 1000), None)
+        assert found.adc is None
+        assert found.sources == {}
+        assert "ADC_IMPLAUSIBLE" in found.notes[0]
+
+    def test_with_a_map_of_the_scanner(self) -> None:
+        """It is taken instead."""
+        found = taken(weighted(1000, 0) + weighted(230, 1000), scanners())
+        assert not found.computed
+        assert level(found) == pytest.approx(0.8e-3, rel=0.01)
+
+    def test_signal_that_does_not_fall(self) -> None:
+        """In a tenth of the brain the weighted image is brighter: two images of different distortion."""
+        images = weighted(1000, 0) + weighted(449, 1000)
+        for ds in images[10:]:
+            plane = ds.pixel_array.copy()
+            plane[11:13, 6:18] = 1200
+            ds.PixelData = plane.tobytes()
+        found = taken(images, None)
+        assert found.adc is None
+        assert "does not fall with b" in found.notes[0]
+
+
 class TestUnit:
     def test_mapping_starts_from_stored_values(self) -> None:
         """Rescaled by 2 already: the mapping's 1e-6 is per stored value."""

@@ -60,8 +60,8 @@ class TestOffer:
     @pytest.mark.parametrize(
         ("entries", "message"),
         [
-            ([{"Name": "t3"}], r"Recipes\[0\].Name: known recipes are bone-2022, t1c-pro, found 't3'"),
-            ([{"Name": "t1c-pro", "Settings": {"Dose": 3}}], r"Recipes\[0\].Settings: Dose: Extra inputs"),
+            ([{"Name": "t3"}], r"Recipes\[0\].Name: known recipes are bone-2022, t1c-pro"),
+            ([{"Name": "t1c-pro", "Settings": {"Dose": 3}}], r"Recipes\[0\].Settings.Dose: unknown key"),
             ([{"Name": "t1c-pro"}, {"Name": "t1c-pro"}], "Recipes needs each Name once"),
             (
                 [{"Name": "t1c-pro", "Modell": "x"}],

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from enhancement.dicom.matching.rule_words import ADC, DERIVED, DIFFUSION, DWI, FLAIR, T1, T2, any_of, kind, rule, text
+from enhancement.dicom.matching.other_scripts import ANGIOGRAPHY, LOCALISER, NOT_BRAIN, REFORMAT, SUBTRACTION
+from enhancement.dicom.matching.rule_words import (
+    ADC,
+    DERIVED,
+    DIFFUSION,
+    DWI,
+    FLAIR,
+    T1,
+    T1_SEQUENCES,
+    T2,
+    any_of,
+    kind,
+    rule,
+    text,
+)
 from enhancement.settings import Condition
 
 EXCLUDE = (
@@ -14,10 +28,16 @@ EXCLUDE = (
         text(
             r"\blocs?\b|\blocator|\bscanogram|\b\d? ?(?:plane|pl) ?loc|locali[sz]|lokali|\bscout|\bsurvey|"
             r"\bsurview|\baa ?h?e?a?d? ?scout|aahead|aahscout|\btri ?plan|\b3 ?plane?s?\b|\b3pl\b|"
-            r"\bplanning\b|\bplan ?scan|topogram|\bpilot|reperage|\brepere|centrat\w*|\bsmart ?brain\b|"
+            r"\bplan ?scan|topogram|\bpilot|reperage|\brepere|centrat\w*|\bsmart ?brain\b|"
             r"\bsmartplan|\bb?localis"
         ),
     ),
+    rule("localiser", text(r"\bplanning\b"), none=(text(T1), text(T1_SEQUENCES), text(T2), text(FLAIR))),
+    rule("localiser", text(LOCALISER)),
+    rule("angiography", text(ANGIOGRAPHY)),
+    rule("subtraction", text(SUBTRACTION)),
+    rule("reformat or projection", text(REFORMAT)),
+    rule("not the brain", text(NOT_BRAIN)),
     rule(
         "reformat or projection",
         kind("MPR/REFORMATTED/PROJECTION IMAGE/MIP/MNIP/MIN_IP/CSA MPR/VOLREN/THICKMPR/MINIP/CPR"),
@@ -148,11 +168,13 @@ EXCLUDE = (
             r"\bprescan|\bnoise\b|\bpre ?scan|\badjust\w*|\bbody ?coil"
         ),
     ),
+    # A T1 may name the dose of contrast.
+    rule("no image of a scan", text(r"\bdose\b"), none=(text(T1), text(T1_SEQUENCES))),
     rule(
         "no image of a scan",
         text(
             r"\bscreen ?(?:save|shot|cap)\w*|\breport\b|\bphoenix|\bsummary\b|\bkey ?images?\b|"
-            r"\bdose\b|\bresults?\b|\bpostprocess|\bseg(?:mentation)?\b|\boverlay\b|"
+            r"\bresults?\b|\bpostprocess|\bseg(?:mentation)?\b|\boverlay\b|"
             r"\bfus(?:ed|ion)\b"
         ),
     ),
@@ -203,6 +225,28 @@ EXCLUDE = (
             r"\bneuro ?melanin|\bnot diagnostic\b|\bpsir\b"
         ),
         none=(text(FLAIR),),
+    ),
+    rule(
+        "white matter, grey matter or fluid nulled",
+        text(
+            r"\bwm ?n(?:ull\w*)?\b|\bwmn\w*|\bwm ?(?:null\w*|supp\w*|attenu\w*|satur\w*)"
+            r"|white ?matter ?(?:null|supp|attenu)\w*"
+            r"|\bgm ?n\b|\bgm ?(?:null|supp)\w*|gr[ae]y ?matter ?(?:null|supp)\w*|\bflaws\w*|\bwmnp?\b"
+            r"|\bthomas\b|\bfgatir\w*"
+            r"|\bedge\b|\bflair ?edge|\bcsf ?(?:null|n)\b|\bqsmt1\b"
+        ),
+        none=(text(FLAIR),),
+    ),
+    rule(
+        "image or map of MP2RAGE other than the uniform one",
+        text(
+            r"\bmp2rage\w*\b.*\b(?:inv ?\d|t1 ?map|t1 ?images?|r1|pd|b1)\b|\binv ?[12]\b|\bt1 ?images?\b$"
+            r"|\bt1 ?map\w*|\bt1 ?maps?\b"
+        ),
+    ),
+    rule(
+        "map of T1, T2 or density",
+        kind("T1 MAP/T2 MAP/T2_STAR_MAP/R1 MAP/PROTON_DENSITY/DENSITY MAP/T1_MAP/R2_MAP/T2_MAP"),
     ),
     rule(
         "another contrast",

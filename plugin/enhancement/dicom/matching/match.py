@@ -5,22 +5,29 @@ What cannot be decided is held as ambiguous. An odd study raises nothing here; `
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
 
-from enhancement.dicom.matching.candidates import Candidate, plan, serves_alone
+from enhancement.dicom.matching.candidates import Candidate, plan
+from enhancement.dicom.matching.certainty import certainty_of
+from enhancement.dicom.matching.choices import Choices
 from enhancement.dicom.matching.contrast import decide_contrast
 from enhancement.dicom.matching.default_rules import DEFAULT_RULES
+from enhancement.dicom.matching.diffusion_choice import choose_diffusion
 from enhancement.dicom.matching.facts import SeriesFacts
-from enhancement.dicom.matching.ranking import rank
+from enhancement.dicom.matching.low_dose import with_low_doses
 from enhancement.dicom.matching.report import SeriesReport, StudyMatch
 from enhancement.dicom.matching.rules import first_exclusion, first_roles, joined
+from enhancement.dicom.matching.t1_choice import choose_t1_and_t1c
 from enhancement.dicom.reading.headers import text
 from enhancement.settings import MatchingSettings, Role, Rule, Rules
 
-_RANKED = (Role.T1, Role.T1C, Role.FLAIR, Role.T2, Role.ADC, Role.T1C_VFA)
+_RANKED = (Role.FLAIR, Role.T2, Role.ADC, Role.T1C_VFA, Role.T1C_LOW)
+# Below this many series a study says nothing of what its scanner calls derived.
+_FEWEST_TO_TELL = 3
 
 
 @dataclass(frozen=True)
@@ -55,18 +62,19 @@ def match(
     rules = joined(settings.extra_rules, settings.rules or DEFAULT_RULES)
     study = [SeriesFacts(instances) for instances in _by_series(headers)]
     candidates = _classify(study, rules, settings)
-    roles: dict[Role, str | tuple[str, ...]] = {}
-    ambiguous: dict[Role, tuple[str, ...]] = {}
-    reasons = {candidate.uid: _plain_reason(candidate) for candidate in candidates}
+    choices = Choices({candidate.uid: _plain_reason(candidate) for candidate in candidates})
+    pair = choose_t1_and_t1c(candidates, choices)
     for role in _RANKED:
-        _choose(role, candidates, roles, ambiguous, reasons)
-    _choose_diffusion(candidates, roles, ambiguous, reasons)
+        choices.choose(role, [candidate for candidate in candidates if candidate.role is role])
+    choose_diffusion(candidates, choices)
     found = StudyMatch(
-        roles={role: roles[role] for role in Role if role in roles},
+        roles={role: choices.roles[role] for role in Role if role in choices.roles},
         missing=(),
-        ambiguous=ambiguous,
+        ambiguous=choices.ambiguous,
         decision="",
-        series=tuple(_report(candidate, reasons[candidate.uid]) for candidate in candidates),
+        series=tuple(_report(candidate, choices.reasons[candidate.uid]) for candidate in candidates),
+        holds=choices.holds,
+        pair=None if pair is None else certainty_of(pair, candidates, choices.reasons),
     )
     return found.judged(required, wanted)
 
@@ -87,13 +95,38 @@ def _series_number(ds: Dataset) -> int:
 
 
 def _classify(study: Sequence[SeriesFacts], rules: Rules, settings: MatchingSettings) -> list[Candidate]:
+    _believe_derived(study)
     decide_contrast(study, settings)
     candidates = []
     for facts in study:
         verdict = classify(facts, rules)
-        stack, refusal = plan(facts, verdict.role)
-        candidates.append(Candidate(facts, verdict.role, verdict.reason, stack, refusal))
-    return candidates
+        stack, refusal, notes = plan(facts, verdict.role)
+        candidates.append(Candidate(facts, verdict.role, verdict.reason, stack, refusal, notes))
+    return with_low_doses(_copies_counted(candidates))
+
+
+def _believe_derived(study: Sequence[SeriesFacts]) -> None:
+    """A word that every series of a study has tells nothing: some scanners and exports call all DERIVED."""
+    kinds = [text(facts.first, "ImageType").upper() for facts in study if facts.images]
+    told = [kind for kind in kinds if kind and "LOCALIZER" not in kind]
+    if len(told) >= _FEWEST_TO_TELL and all(kind.startswith("DERIVED") for kind in told):
+        for facts in study:
+            facts.derived_tells = False
+
+
+def _copies_counted(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Each with the number of earlier series that are the same acquisition on the same grid."""
+    by_moment: dict[tuple[object, ...], int] = defaultdict(int)
+    counted = []
+    for candidate in candidates:
+        facts, stack = candidate.facts, candidate.stack
+        if candidate.role is None or facts.moment is None or stack is None:
+            counted.append(candidate)
+            continue
+        key = (candidate.role, round(facts.moment), facts.sequence, stack.size, stack.origin, stack.spacing_mm)
+        counted.append(replace(candidate, copies_before=by_moment[key]))
+        by_moment[key] += 1
+    return counted
 
 
 def classify(facts: SeriesFacts, rules: Rules) -> _Verdict:
@@ -114,97 +147,14 @@ def _verdict(facts: SeriesFacts, found: Sequence[tuple[Role, Rule]]) -> _Verdict
     """The first role in the order of the rules; of a T1 also what tells of contrast."""
     role, rule = found[0]
     of_t1 = role in (Role.T1, Role.T1C, Role.T1C_VFA)
-    given = "with" if facts.contrast == "YES" else "without"
-    return _Verdict(role, f"{rule.name}; {given} contrast ({facts.contrast_reason})" if of_t1 else rule.name)
+    given = {"YES": "with contrast", "CONFLICT": "contrast undecided"}.get(facts.contrast, "without contrast")
+    return _Verdict(role, f"{rule.name}; {given} ({facts.contrast_reason})" if of_t1 else rule.name)
 
 
 def _plain_reason(candidate: Candidate) -> str:
     if candidate.role is not None and candidate.refusal:
         return f"{candidate.reason}; cannot be read, {candidate.refusal}"
-    return candidate.reason
-
-
-def _choose(
-    role: Role,
-    candidates: Sequence[Candidate],
-    roles: dict[Role, str | tuple[str, ...]],
-    ambiguous: dict[Role, tuple[str, ...]],
-    reasons: dict[str, str],
-) -> None:
-    """Rank the candidates of a role and write down who won, who lost and by what."""
-    fitting = [candidate for candidate in candidates if candidate.role is role]
-    usable = [candidate for candidate in fitting if candidate.usable]
-    if not fitting:
-        return
-    # A role whose only series is broken is still played by it: reading it gives the refusal that says what is wrong.
-    ranking = rank(usable or fitting, role)
-    if ranking.winner is not None:
-        roles[role] = ranking.winner.uid
-        reasons[ranking.winner.uid] = f"chosen: {reasons[ranking.winner.uid]}"
-    for equal in ranking.equals:
-        reasons[equal.uid] += f"; held, nothing ranks it against {len(ranking.equals) - 1} other series"
-    if ranking.equals:
-        ambiguous[role] = tuple(equal.uid for equal in ranking.equals)
-    for uid, criterion in ranking.lost_by.items():
-        reasons[uid] += f"; not chosen, another series is better by: {criterion}"
-
-
-def _choose_diffusion(
-    candidates: Sequence[Candidate],
-    roles: dict[Role, str | tuple[str, ...]],
-    ambiguous: dict[Role, tuple[str, ...]],
-    reasons: dict[str, str],
-) -> None:
-    """One series with b = 0 and b > 0 if there is one, else the two of one acquisition that hold them."""
-    fitting = [candidate for candidate in candidates if candidate.role is Role.DWI and candidate.usable]
-    alone = [candidate for candidate in fitting if serves_alone(candidate)]
-    if alone:
-        _choose(Role.DWI, alone, roles, ambiguous, reasons)
-        chosen = set(roles.get(Role.DWI, "") if isinstance(roles.get(Role.DWI), tuple) else (roles.get(Role.DWI),))
-        for candidate in fitting:
-            if candidate not in alone and candidate.uid not in chosen:
-                reasons[candidate.uid] += "; not chosen, another series holds b = 0 and b > 0 together"
-        return
-    pair = _diffusion_pair(fitting)
-    if pair:
-        roles[Role.DWI] = tuple(candidate.uid for candidate in pair)
-        for candidate in pair:
-            reasons[candidate.uid] = f"chosen, b = 0 and b > 0 in two series: {reasons[candidate.uid]}"
-        return
-    for candidate in fitting:
-        reasons[candidate.uid] += "; not chosen, it has no partner with the other b-value"
-
-
-def _diffusion_pair(fitting: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The best weighted series, and the b = 0 series of the same frame of reference that is most like it."""
-    weighted = [candidate for candidate in fitting if max(candidate.facts.b_values, default=0) > 0]
-    unweighted = [candidate for candidate in fitting if candidate.facts.b_values == (0.0,)]
-    for leader in _ranked(weighted):
-        partners = [candidate for candidate in unweighted if _same_acquisition(candidate, leader)]
-        if partners:
-            return partners[0], leader
-    return ()
-
-
-def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    left, ordered = list(candidates), []
-    while left:
-        ranking = rank(left, Role.DWI)
-        best = ranking.winner or ranking.equals[0]
-        ordered.append(best)
-        left.remove(best)
-    return ordered
-
-
-def _same_acquisition(first: Candidate, second: Candidate) -> bool:
-    """Same frame of reference, same grid, same phase encoding: distorted alike, so their ratio means something."""
-    a, b = first.facts, second.facts
-    if text(a.first, "FrameOfReferenceUID") != text(b.first, "FrameOfReferenceUID"):
-        return False
-    if a.values("InPlanePhaseEncodingDirection") != b.values("InPlanePhaseEncodingDirection"):
-        return False
-    same_echo = a.values("EchoTime")[:1] == b.values("EchoTime")[:1]
-    return same_echo and bool(first.stack and second.stack and first.stack.same_grid(second.stack))
+    return "; ".join((candidate.reason, *candidate.notes))
 
 
 def _report(candidate: Candidate, reason: str) -> SeriesReport:

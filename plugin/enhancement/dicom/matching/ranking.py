@@ -2,8 +2,8 @@
 
 In order: readable as a whole volume; for T1 gradient echo over spin echo (what the network was made for);
 original over derived; 3D over 2D; covers the head; thinner slices; larger coverage; finer in plane; corrected
-by the scanner for distortion, for its coils; acquired later, as a repeat replaces what it repeats. What is
-equal in all of these is ambiguous.
+by the scanner for distortion, for its coils; acquired later, as a repeat replaces what it repeats. Copies of one
+acquisition count once. What is equal in all of these is ambiguous. T1 and T1c are chosen as a pair (`pairing.py`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from enhancement.dicom.matching.candidates import Candidate
+from enhancement.dicom.matching.words import found_in
 from enhancement.settings import Role
 
 # An adult brain is about 130 mm high; less is a slab. More than this adds neck, not brain.
-_HEAD_MM = 120.0
+HEAD_MM = 120.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Criterion:
     tolerance: float = 0.0
 
 
-def _original(candidate: Candidate) -> float:
+def original(candidate: Candidate) -> float:
     kinds = candidate.facts.image_type
     return 0.0 if kinds[:1] == ("DERIVED",) or "SECONDARY" in kinds[:2] else 1.0
 
@@ -75,40 +76,73 @@ def _undistorted(candidate: Candidate) -> float:
 
 def _normalised(candidate: Candidate) -> float:
     """Corrected for the receive coils by the scanner (Siemens NORM, GE PURE)."""
-    corrected = "NORM" in candidate.facts.image_type or candidate.facts.series_description.startswith(("PU:", "SCIC:"))
-    return 1.0 if corrected else 0.0
+    described = candidate.facts.series_description.upper()
+    if described.startswith("ORIG"):  # GE: as it was before the correction
+        return -1.0
+    return 1.0 if "NORM" in candidate.facts.image_type or described.startswith(("PU:", "SCIC:", "CLEAR")) else 0.0
+
+
+def _denoised(candidate: Candidate) -> float:
+    """The uniform image of MP2RAGE is noise outside the head, unless the scanner took that out."""
+    return float(
+        found_in(r"\buni ?den\b|\bden\b", candidate.facts.series_description) or "UNI-DEN" in candidate.facts.image_type
+    )
+
+
+def _not_a_copy(candidate: Candidate) -> float:
+    return candidate.copies_before * -1.0
 
 
 _READABLE = Criterion("readable", lambda candidate: float(candidate.usable))
 _COMMON = (
-    Criterion("original rather than derived", _original),
+    Criterion("original rather than derived", original),
     Criterion("3D rather than 2D", _three_d),
-    Criterion("covering the head", lambda candidate: min(candidate.coverage_mm, _HEAD_MM), 10.0),
+    Criterion("covering the head", lambda candidate: min(candidate.coverage_mm, HEAD_MM), 10.0),
     Criterion("thinner slices", _slice_mm, 0.05),
     Criterion("larger coverage", lambda candidate: candidate.coverage_mm, 2.0),
     Criterion("finer pixels", _pixel_mm, 0.02),
 )
-_LATER = Criterion(
-    "later repeat", lambda candidate: -1.0 if candidate.facts.acquired_s is None else candidate.facts.acquired_s
-)
+_LATER = Criterion("later repeat", lambda candidate: -1.0 if candidate.facts.moment is None else candidate.facts.moment)
+_FIRST_COPY = Criterion("first of equal copies", _not_a_copy)
 _CORRECTED = (
     Criterion("corrected for distortion", _undistorted),
     Criterion("corrected for the coils", _normalised),
+    Criterion("without the noise of MP2RAGE", _denoised),
 )
-_OF_T1 = (_READABLE, Criterion("gradient echo", _gradient_echo), *_COMMON, *_CORRECTED, _LATER)
-_OF_OTHERS = (_READABLE, Criterion("without contrast agent", _without_agent), *_COMMON, *_CORRECTED, _LATER)
+# A copy of a result that lost every word of ours has the protocol of its source, but no acquisition of its own.
+_ACQUIRED = Criterion("acquired, by its clock", lambda candidate: float(candidate.facts.acquired is not None))
+_KNOWN = Criterion("known to be without contrast", lambda candidate: float(candidate.facts.contrast == "NO"))
+_OF_T1 = (
+    _READABLE,
+    _KNOWN,
+    Criterion("gradient echo", _gradient_echo),
+    *_COMMON,
+    _ACQUIRED,
+    *_CORRECTED,
+    _LATER,
+    _FIRST_COPY,
+)
+_OF_OTHERS = (
+    _READABLE,
+    Criterion("without contrast agent", _without_agent),
+    *_COMMON,
+    *_CORRECTED,
+    _LATER,
+    _FIRST_COPY,
+)
 _OF_DWI = (
     _READABLE,
     Criterion("b-value near 1000", _clinical_b, 250.0),
     Criterion("trace images of the scanner", _plain_diffusion),
     *_COMMON[1:],
     _LATER,
+    _FIRST_COPY,
 )
 
 
 def criteria_for(role: Role) -> tuple[Criterion, ...]:
     """The criteria of one role, the weightiest first."""
-    if role in (Role.T1, Role.T1C):
+    if role in (Role.T1, Role.T1C, Role.T1C_LOW):
         return _OF_T1
     return _OF_DWI if role in (Role.DWI, Role.ADC) else _OF_OTHERS
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from enhancement.errors import AmbiguousMatch, MissingRole
@@ -45,12 +45,43 @@ class SeriesReport:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """Why a role is held for a person: a stable code, what is wrong, and what would settle it."""
+
+    code: str
+    why: str
+    settled_by: str
+
+
+@dataclass(frozen=True)
+class PairReport:
+    """How sure it is that T1 is without contrast and T1c with it, from what, and what would change it.
+
+    `certainty` is "sure" (two sources agree and none contradicts), "likely" (one source) or "weak" (a source
+    contradicts, or nothing tells of the T1).
+    """
+
+    certainty: str
+    evidence: tuple[str, ...]
+    would_change: tuple[str, ...]
+    unlike_in: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "certainty": self.certainty,
+            "evidence": list(self.evidence),
+            "would_change": list(self.would_change),
+            "unlike_in": list(self.unlike_in),
+        }
+
+
+@dataclass(frozen=True)
 class StudyMatch:
     """Which series plays which role in a study.
 
     `roles` holds one SeriesInstanceUID per role; DWI may hold several, as a tuple, where b = 0 and b > 0 lie in
     series of their own. `missing` are the required and wanted roles that no series plays (a scanner's ADC map
-    stands in for DWI); `ambiguous` the roles for which nothing ranks the candidates, with those.
+    stands in for DWI); `ambiguous` the roles that a person must decide, with the candidates, and `holds` why.
     """
 
     roles: Mapping[Role, str | SeriesUids]
@@ -58,6 +89,8 @@ class StudyMatch:
     ambiguous: Mapping[Role, SeriesUids]
     decision: str
     series: tuple[SeriesReport, ...]
+    holds: Mapping[Role, Hold] = field(default_factory=dict)
+    pair: PairReport | None = None
 
     def uids(self, role: Role) -> SeriesUids:
         """All series chosen for a role; () where there is none."""
@@ -76,8 +109,16 @@ class StudyMatch:
         if lacking:
             decision = f"reject: no series for {', '.join(lacking)}"
         elif held:
-            decision = f"hold: nothing ranks the series for {', '.join(held)}"
+            decision = self._hold(held)
         return replace(self, missing=tuple(absent), decision=decision)
+
+    def _hold(self, held: Sequence[Role]) -> str:
+        """Contrast first: it must be settled before anything can be ranked."""
+        for role in held:
+            hold = self.holds.get(role)
+            if hold is not None and hold.code.startswith("CONTRAST_"):
+                return f"hold: {hold.why}, for {', '.join(held)}; {hold.settled_by}"
+        return f"hold: nothing ranks the series for {', '.join(held)}"
 
     def require(self, *roles: Role) -> None:
         """Make sure that these roles are played.
@@ -85,17 +126,13 @@ class StudyMatch:
         Raises
         ------
         AmbiguousMatch
-            If nothing ranks the candidates of one of them.
+            If a person must choose among the candidates of one of them.
         MissingRole
             If no series plays one of them.
         """
         for role in roles:
             if candidates := self.ambiguous.get(role):
-                raise AmbiguousMatch(
-                    f"One {role} series is needed, and nothing ranks these: {', '.join(candidates)}.",
-                    code=f"AMBIGUOUS_{role}",
-                    advice="Start the study by hand with the series named, or add a rule that leaves one out.",
-                )
+                raise self._held(role, candidates)
         for role in roles:
             if role not in self.roles:
                 # Roles, not descriptions: free text of the site may name the patient, and this ends up in logs.
@@ -106,6 +143,18 @@ class StudyMatch:
                     advice="Look at the reasons per series; add a rule if one of them is meant.",
                 )
 
+    def _held(self, role: Role, candidates: SeriesUids) -> AmbiguousMatch:
+        hold = self.holds.get(role)
+        if hold is None or hold.code == f"AMBIGUOUS_{role}":
+            return AmbiguousMatch(
+                f"One {role} series is needed, and nothing ranks these: {', '.join(candidates)}.",
+                code=f"AMBIGUOUS_{role}",
+                advice="Start the study by hand with the series named, or add a rule that leaves one out.",
+            )
+        advice = f"{hold.settled_by[0].upper()}{hold.settled_by[1:]}; or start the study by hand with the series named."
+        what = f"A {role} series is needed; {hold.why}: {', '.join(candidates)}."
+        return AmbiguousMatch(what, code=hold.code, advice=advice)
+
     def to_json(self) -> dict[str, Any]:
         """The study's match as plain JSON values."""
         return {
@@ -114,4 +163,9 @@ class StudyMatch:
             "ambiguous": {str(role): list(uids) for role, uids in self.ambiguous.items()},
             "decision": self.decision,
             "series": [report.to_json() for report in self.series],
+            "pair": None if self.pair is None else self.pair.to_json(),
+            "holds": {
+                str(role): {"code": hold.code, "why": hold.why, "settled_by": hold.settled_by}
+                for role, hold in self.holds.items()
+            },
         }

@@ -18,7 +18,9 @@ from pydicom.dataset import Dataset
 
 from enhancement.dicom.reading.frames import Frame, frames_of, normal_of
 from enhancement.dicom.reading.geometry import Stack, series_uid, stack_frames
+from enhancement.dicom.reading.gradients import with_effective_b
 from enhancement.dicom.reading.headers import text
+from enhancement.dicom.reading.one_contrast import comparable
 from enhancement.dicom.reading.private_tags import philips_scale, vendor_of
 from enhancement.dicom.reading.series import SourceSlice, magnitude, read_stack, source_slices
 from enhancement.errors import DiffusionInputError, InputError
@@ -145,6 +147,7 @@ def plan_shells(frames: Sequence[Frame], notes: list[str]) -> tuple[Shell, ...]:
     frames = weighted_frames(magnitude(frames))
     if not frames:
         raise DiffusionInputError("No MR image is in the series.", code="NO_IMAGES")
+    frames = comparable(with_effective_b(frames, notes), notes)
     by_shell = _group_by_shell(frames)
     kinds = {b: _kinds(group) for b, group in by_shell.items()}
     kind = _common_kind([found for b, found in kinds.items() if b > 0])
@@ -307,7 +310,10 @@ def _philips_factors(frames: Sequence[Frame], reference: Frame) -> Grid:
     """
     if vendor_of(reference.header) != "philips":
         return np.ones((1, 1, 1), dtype=np.float32)
-    slopes = [frame.slope * philips_scale(frame.header) for frame in (reference, *frames)]
+    scales = [philips_scale(frame.header, frame.frame_number) for frame in (reference, *frames)]
+    if None in scales:  # taken out with the private tags: the rescaled values are all there is
+        return np.ones((1, 1, 1), dtype=np.float32)
+    slopes = [frame.slope * (scale or 1.0) for frame, scale in zip((reference, *frames), scales, strict=True)]
     factors = np.array([slopes[0] / slope if slope else 1.0 for slope in slopes[1:]], dtype=np.float32)
     return factors[:, np.newaxis, np.newaxis]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -119,11 +120,17 @@ def _frames_of_instance(ds: Dataset) -> Sequence[Frame]:
     private = private_tags.PrivateBlocks(ds)
     frame = _classic_frame(ds, private)
     kinds = {value.upper() for value in frame.image_type}
-    if "MOSAIC" in kinds and (count := private_tags.mosaic_count(private)):
+    if "MOSAIC" in kinds and not _is_cut(frame) and (count := private_tags.mosaic_count(private)):
         return _cut_mosaic(frame, count, private_tags.mosaic_normal(private))
     if "VFRAME" in kinds and (count := private_tags.grid_count(private)) and count > 1:
         return _cut_grid(frame, count, private_tags.grid_positions(private))
     return [frame]
+
+
+def _is_cut(frame: Frame) -> bool:
+    """Whether an image that is called a mosaic is one slice: it is no larger than what was acquired."""
+    matrix = max(numbers(frame.header, "AcquisitionMatrix"), default=0.0)
+    return 0 < max(frame.rows, frame.columns) <= 1.5 * matrix
 
 
 def _classic_frame(ds: Dataset, private: private_tags.PrivateBlocks) -> Frame:
@@ -247,12 +254,15 @@ def _enhanced_diffusion(groups: _Groups) -> tuple[float | None, Vector, str]:
     return b_value, gradient, directionality
 
 
+@lru_cache(maxsize=1024)
 def normal_of(orientation: Vector) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Unit vector across a plane (row direction x column direction), (3,), LPS."""
     row, column = np.asarray(orientation[:3]), np.asarray(orientation[3:])
     normal = np.cross(row, column)
     length = float(np.linalg.norm(normal))
-    return normal / length if length > 0 else normal
+    normal = normal / length if length > 0 else normal
+    normal.flags.writeable = False  # one array for all who ask
+    return normal
 
 
 def _cut_mosaic(frame: Frame, count: int, slice_normal: Vector) -> Sequence[Frame]:

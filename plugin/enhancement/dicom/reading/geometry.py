@@ -151,10 +151,17 @@ def _check_present(frames: Sequence[Frame]) -> None:
             raise refuse(frames, "BAD_SPACING", "PixelSpacing or ImagePositionPatient is out of any possible range.")
 
 
+def _are_cut(frames: Sequence[Frame]) -> bool:
+    """Whether images that are called mosaics are slices: whole mosaics all lie at one place."""
+    places = {frame.position for frame in frames}
+    return len(frames) > 2 and len(places) == len(frames)
+
+
 def _check_kind(frames: Sequence[Frame]) -> None:
     """Refuse objects whose planes cannot be told apart."""
+    cut = _are_cut(frames)
     for frame in frames:
-        if frame.tile is None and {"MOSAIC", "VFRAME"} & set(frame.image_type) and _is_tiled(frame):
+        if not cut and frame.tile is None and {"MOSAIC", "VFRAME"} & set(frame.image_type) and _is_tiled(frame):
             raise refuse(frames, "MOSAIC", "a mosaic whose number or place of slices is not in the header.")
         if frame.frame_number is None and count_frames(frame.header) > 1:
             raise refuse(frames, "NUMBER_OF_FRAMES", "several frames in a single-frame object.")

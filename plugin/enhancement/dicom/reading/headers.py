@@ -10,12 +10,16 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any
+from datetime import date
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 
 # What pydicom is known to raise when it converts a broken value; RecursionError comes from nested sequences.
 UNREADABLE = (
@@ -34,11 +38,17 @@ UNREADABLE = (
 )
 
 _LONGEST_TEXT = 512
+_LONGEST_KEPT = 128
+_BINARY_VRS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FD": "d", "FL": "f"}
+# Texts of one line. Those of several hold backslashes; numbers in binary form are pydicom's.
+_TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UI"})
 
 
 def value(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> Any:
     """The converted value of one attribute, or None where it is absent, empty or unreadable."""
     try:
+        if (tag := _tag_of(key)) is not None and tag not in ds.keys():  # noqa: SIM118 - "in ds" makes a tag of the tag
+            return None
         found: Any = ds.get(key)
         if found is None:
             return None
@@ -47,8 +57,65 @@ def value(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> Any:
         return None
 
 
+@lru_cache(maxsize=1024)
+def _tag_of(key: str | BaseTag | tuple[int, int]) -> BaseTag | None:
+    if not isinstance(key, str):
+        return Tag(key)
+    number = tag_for_keyword(key)
+    return None if number is None else BaseTag(number)
+
+
+def _as_stored(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> tuple[str, ...] | None:
+    """The values of an attribute that is absent, or that pydicom has not converted yet and that is plain ASCII.
+
+    None elsewhere. A study has thousands of headers, and a conversion costs ten times as much as this.
+    """
+    tag = _tag_of(key)
+    try:
+        element = None if tag is None else ds.get_item(tag)
+    except UNREADABLE:
+        return ()
+    if element is None:
+        return None if tag is None else ()
+    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+        return None
+    vr = element.VR or _vr_of(element.tag)
+    if (packed := _BINARY_VRS.get(vr)) is not None:
+        return _unpacked(element.value, packed, "<" if element.is_little_endian else ">")
+    if vr not in _TEXT_VRS:
+        return None
+    seldom_twice = vr == "UI" or len(element.value) > _LONGEST_KEPT
+    return _written(element.value) if seldom_twice else _written_once(element.value)
+
+
+@lru_cache(maxsize=1024)
+def _vr_of(tag: BaseTag) -> str:
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""
+
+
+def _written(stored: bytes) -> tuple[str, ...] | None:
+    """The values in the bytes of a text; None where they are not plain ASCII."""
+    if not stored.isascii() or b"\x1b" in stored:
+        return None
+    parts = (part.strip(" \0\r\n\t")[:_LONGEST_TEXT] for part in stored.decode("ascii").split("\\"))
+    return tuple(part for part in parts if part)
+
+
+_written_once = lru_cache(maxsize=1 << 13)(_written)  # most attributes are the same in all images of a series
+
+
+@lru_cache(maxsize=1 << 10)
+def _unpacked(stored: bytes, packed: str, order: str) -> tuple[str, ...] | None:
+    size = struct.calcsize(packed)
+    if not stored or len(stored) % size:
+        return None
+    return tuple(str(number) for number in struct.unpack(f"{order}{len(stored) // size}{packed}", stored))
+
+
 def texts(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> tuple[str, ...]:
     """All values of one attribute as stripped text; () where there is none."""
+    if (stored := _as_stored(ds, key)) is not None:
+        return stored
     found = value(ds, key)
     if found is None or isinstance(found, (bytes, Dataset)):
         return ()
@@ -73,15 +140,21 @@ def as_numbers(found: Any) -> tuple[float, ...]:
     return numbers_found if all(math.isfinite(number) for number in numbers_found) else ()
 
 
+@lru_cache(maxsize=1 << 13)
+def _numbers_in(stored: tuple[str, ...]) -> tuple[float, ...]:
+    return as_numbers(stored)
+
+
 def numbers(ds: Dataset, key: str | BaseTag | tuple[int, int], count: int | None = None) -> tuple[float, ...]:
     """All values of one attribute as finite numbers; () where there are none, or not exactly `count`."""
-    found = as_numbers(value(ds, key))
+    stored = _as_stored(ds, key)
+    found = as_numbers(value(ds, key)) if stored is None else _numbers_in(stored)
     return found if count is None or len(found) == count else ()
 
 
 def number(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> float | None:
     """The first value of one attribute as a finite number, or None."""
-    found = as_numbers(value(ds, key))
+    found = numbers(ds, key)
     return found[0] if found else None
 
 
@@ -100,6 +173,7 @@ def items(ds: Dataset, key: str | BaseTag | tuple[int, int]) -> tuple[Dataset, .
         return ()
 
 
+@lru_cache(maxsize=1 << 12)
 def seconds_of_day(clock: str) -> float | None:
     """Seconds since midnight of a DICOM TM, or of the time in a DT; None if it is neither."""
     digits = clock.split("+")[0].replace(":", "")
@@ -112,6 +186,35 @@ def seconds_of_day(clock: str) -> float | None:
     if hours > 23 or minutes > 59 or seconds > 60:
         return None
     return hours * 3600.0 + minutes * 60.0 + seconds + (float(f"0.{fraction}") if fraction.isdecimal() else 0.0)
+
+
+class Moment(NamedTuple):
+    """A time of the day in seconds, and its date as YYYYMMDD, None where that is not given."""
+
+    seconds: float
+    day: str | None
+
+
+def moment_of(ds: Dataset, date_keyword: str, time_keyword: str) -> Moment | None:
+    """The moment in a pair of DA and TM, or in one DT where both keywords name it; None where there is none."""
+    clock = text(ds, time_keyword)
+    seconds = seconds_of_day(clock)
+    if seconds is None:
+        return None
+    return Moment(seconds, day_of(clock if date_keyword == time_keyword else text(ds, date_keyword)))
+
+
+@lru_cache(maxsize=1 << 8)
+def day_of(written: str) -> str | None:
+    """YYYYMMDD of a DICOM DA or DT, also with the dots of old files; None where it is no date."""
+    digits = written.replace(".", "")[:8] if written[4:5] == "." else written[:8]
+    if len(digits) != 8 or not digits.isdecimal():
+        return None
+    try:
+        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return None
+    return digits
 
 
 def walk_groups(ds: Dataset, frame: int) -> Iterator[Dataset]:

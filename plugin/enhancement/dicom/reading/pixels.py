@@ -159,13 +159,35 @@ def _decode(frame: Frame) -> np.ndarray[Any, Any]:
     ds = frame.header
     index = (frame.frame_number or 1) - 1
     try:
+        if unused := _unused_low_bits(ds):
+            return _shifted(ds, index, unused)
         return np.asarray(pixel_array(ds, index=index, raw=True))
     except _DECODING as error:
         raise _refused(frame, "UNREADABLE_PIXELS", f"pixels cannot be decoded ({type(error).__name__}).") from error
 
 
+def _unused_low_bits(ds: Dataset) -> int:
+    """How many bits lie below the stored ones; 0 where High Bit is Bits Stored - 1, as PS3.5 8.1.1 asks today."""
+    high, stored = integer(ds, "HighBit"), integer(ds, "BitsStored")
+    return max(0, high - stored + 1) if high is not None and stored else 0
+
+
+def _shifted(ds: Dataset, index: int, unused: int) -> np.ndarray[Any, Any]:
+    """Pixels whose bits are at the upper end: all bits are read, and those below are shifted out."""
+    whole = Dataset()
+    whole.update(ds)
+    whole.file_meta = ds.file_meta
+    whole.BitsStored, whole.HighBit = ds.BitsAllocated, int(ds.BitsAllocated) - 1
+    stored = np.asarray(pixel_array(whole, index=index, raw=True))
+    above = int(ds.BitsAllocated) - 1 - int(ds.HighBit)  # bits of an overlay, as old files have them
+    return np.asarray((stored << above) >> (above + unused))
+
+
 def _check_codestreams(ds: Dataset, wanted: tuple[int, int], count: int) -> None:
     """Refuse compressed frames that are cut short, too few, or of another size than the header declares."""
+    if _unused_low_bits(ds):
+        what = f"bits {ds.BitsStored} up to {ds.HighBit} of compressed pixels cannot be told from those below."
+        raise _refused_instance(ds, "BITS_STORED", what)
     found = 0
     for frame in _compressed_frames(ds):
         found += 1

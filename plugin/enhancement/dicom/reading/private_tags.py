@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
 from enhancement.dicom.reading.csa import parse_csa
-from enhancement.dicom.reading.headers import UNREADABLE, as_numbers, numbers, text, texts, value
+from enhancement.dicom.reading.headers import UNREADABLE, as_numbers, numbers, text, texts, value, walk_groups
 
 # A GE scanner adds 1e9 to b-values of some protocols; a smaller modulus would break high b (dcm2niix issue 149).
 _GE_OFFSET = 1_000_000_000
@@ -33,12 +36,12 @@ class PrivateBlocks:
         self.ds = ds
         self.groups: set[int] = set()
         self.blocks: dict[tuple[int, str], list[int]] = {}
-        for tag in tuple(ds.keys()):  # keys: iterating a Dataset would convert every element
-            number = int(tag)
+        # keys: iterating a Dataset would convert every element; bit 16 is that of an odd group
+        for number in [int(tag) for tag in tuple(ds.keys()) if tag & 0x10000]:
             group, element = number >> 16, number & 0xFFFF
-            if group & 1 and 0x10 <= element <= 0xFF:
+            if 0x10 <= element <= 0xFF:
                 self.groups.add(group)
-                self.blocks.setdefault((group, text(ds, tag).casefold()), []).append(element)
+                self.blocks.setdefault((group, text(ds, BaseTag(number)).casefold()), []).append(element)
 
     def value(self, group: int, creator: str, offset: int) -> Any:
         """The value of one private attribute, None where it is absent.
@@ -52,16 +55,20 @@ class PrivateBlocks:
         offset : int
             Last two hexadecimal digits of the element.
         """
+        for tag in self._tags(group, creator, offset):
+            if (found := value(self.ds, tag)) is not None:
+                return found
+        return None
+
+    def _tags(self, group: int, creator: str, offset: int) -> Iterator[tuple[int, int]]:
+        """Where a private attribute may lie."""
         if group not in self.groups:
-            return value(self.ds, (group, 0x1000 | offset))
+            yield group, 0x1000 | offset
+            return
         wanted = creator.casefold()
         for (held, name), blocks in self.blocks.items():
-            if held != group or not name.startswith(wanted):
-                continue
-            for block in blocks:
-                if (found := value(self.ds, (group, block << 8 | offset))) is not None:
-                    return found
-        return None
+            if held == group and name.startswith(wanted):
+                yield from ((group, block << 8 | offset) for block in blocks)
 
     def numbers(self, group: int, creator: str, offset: int, packed: str = "d") -> tuple[float, ...]:
         """Numbers of one private attribute, also where the file gives it as UN, that is as bytes.
@@ -71,8 +78,12 @@ class PrivateBlocks:
         packed : str
             `struct` letter of the binary form (d: FD, f: FL); text is tried first.
         """
-        found = self.value(group, creator, offset)
-        return _unpacked(found, packed) if isinstance(found, bytes) else as_numbers(found)
+        for tag in self._tags(group, creator, offset):
+            if found := numbers(self.ds, tag):
+                return found
+            if isinstance(raw := value(self.ds, tag), bytes):
+                return _unpacked(raw, packed)
+        return ()
 
     def csa(self, name: str) -> tuple[float, ...]:
         """Numbers of one entry of Siemens' CSA image header; () where there are none."""
@@ -135,7 +146,12 @@ def _hitachi_b_value(private: PrivateBlocks) -> float | None:
 
 def vendor_of(ds: Dataset) -> str:
     """One word for the maker: ge, siemens, philips, uih, canon, hitachi, or "" for any other."""
-    maker = text(ds, "Manufacturer").casefold()
+    return _vendor_of(text(ds, "Manufacturer"))
+
+
+@lru_cache(maxsize=256)
+def _vendor_of(manufacturer: str) -> str:
+    maker = manufacturer.casefold()
     for name, marks in (
         ("ge", ("ge medical", "ge healthcare", "gems")),
         ("siemens", ("siemens",)),
@@ -209,10 +225,40 @@ def directionality(private: PrivateBlocks, gradient: tuple[float, ...]) -> str:
     return "ISOTROPIC" if private.value(0x2001, "Philips Imaging DD 001", 0x04) in ("I", b"I ") else ""
 
 
-def philips_scale(ds: Dataset) -> float:
-    """Philips' Scale Slope (2005,100E), by which stored values of different images are comparable; 1 elsewhere."""
-    found = PrivateBlocks(ds).numbers(0x2005, "Philips MR Imaging DD 001", 0x0E, "f")
-    return found[0] if found and found[0] > 0 else 1.0
+def philips_scale(ds: Dataset, frame_number: int | None = None) -> float | None:
+    """Philips' Scale Slope (2005,100E), that makes images comparable; None where it is gone.
+
+    It stands in the object, or in a private sequence of the object or of a frame (2005,140F).
+    """
+    for holder in (*_frame_groups(ds, frame_number), ds):
+        private = PrivateBlocks(holder)
+        nested = private.value(0x2005, "Philips MR Imaging DD 005", 0x0F)
+        places = [PrivateBlocks(item) for item in _datasets(nested)] + [private]
+        for place in places:
+            found = place.numbers(0x2005, "Philips MR Imaging DD 001", 0x0E, "f")
+            if found and found[0] > 0:
+                return found[0]
+    return None
+
+
+def _datasets(found: Any) -> list[Dataset]:
+    try:
+        return [item for item in found or () if isinstance(item, Dataset)]
+    except UNREADABLE:
+        return []
+
+
+def _frame_groups(ds: Dataset, frame_number: int | None) -> tuple[Dataset, ...]:
+    return () if frame_number is None else tuple(walk_groups(ds, frame_number - 1))
+
+
+def ge_kind(private: PrivateBlocks) -> int | None:
+    """What a GE diffusion image is, (0043,1030): 14 b = 0, 16 a line of the direction table, 19 trace.
+
+    None elsewhere.
+    """
+    found = private.numbers(0x0043, "GEMS_PARM_01", 0x30)
+    return int(found[0]) if found else None
 
 
 def mosaic_count(private: PrivateBlocks) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from enhancement.dicom.reading.frames import Frame, frames_of
 from enhancement.dicom.reading.geometry import Stack, refuse, stack_frames
 from enhancement.dicom.reading.headers import text
+from enhancement.dicom.reading.parts import volume_of
 from enhancement.dicom.reading.pixels import FloatArray, check_pixels, read_planes
 from enhancement.errors import InconsistentGeometry, MissingAttribute
 
@@ -65,7 +66,9 @@ def read_series(instances: Sequence[Dataset]) -> SeriesVolume:
     UnreadablePixels
         Pixels are absent, truncated or cannot be decoded.
     """
-    return read_volume(plan_series(instances))[0]
+    stack, notes = plan_series_with_notes(instances)
+    volume = read_volume(stack)[0]
+    return replace(volume, notes=(*volume.notes, *notes))
 
 
 def read_volume(stack: Stack) -> tuple[SeriesVolume, FloatArray]:
@@ -96,22 +99,37 @@ def read_stack(stack: Stack) -> tuple[sitk.Image, FloatArray]:
 
 def plan_series(instances: Sequence[Dataset]) -> Stack:
     """What `read_series` would read, from headers alone; raises as it does but for the pixels."""
+    return plan_series_with_notes(instances)[0]
+
+
+def plan_series_with_notes(instances: Sequence[Dataset]) -> tuple[Stack, tuple[str, ...]]:
+    """As `plan_series`, with notes on what is left out."""
     frames = frames_of(instances)
     if not frames:
         raise MissingAttribute("No MR image is in the series.", code="NO_IMAGES")
     check_one_series(frames)
-    return plan_frames(frames)
+    return plan_volume(frames)
+
+
+def plan_volume(frames: Sequence[Frame]) -> tuple[Stack, tuple[str, ...]]:
+    """The stack that the frames of one series form, or the part of them that is meant.
+
+    And notes on what is left out.
+    """
+    kept = magnitude(frames)
+    try:
+        return stack_frames(kept), ()
+    except InconsistentGeometry as error:
+        if (part := volume_of(kept, frames)) is not None:
+            return part
+        if error.code == "DUPLICATE_SLICES" and (reason := why_several(kept)):
+            raise refuse(kept, *reason) from None
+        raise
 
 
 def plan_frames(frames: Sequence[Frame]) -> Stack:
-    """The stack that all frames of one series form."""
-    frames = magnitude(frames)
-    try:
-        return stack_frames(frames)
-    except InconsistentGeometry as error:
-        if error.code == "DUPLICATE_SLICES" and (reason := why_several(frames)):
-            raise refuse(frames, *reason) from None
-        raise
+    """The stack of `plan_volume`."""
+    return plan_volume(frames)[0]
 
 
 def magnitude(frames: Sequence[Frame]) -> list[Frame]:

@@ -12,6 +12,7 @@ from io import BytesIO
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
@@ -287,11 +288,23 @@ def _finish(
         copy_elements(ds, slices[k].header, ("SliceLocation",), slices[k].frame_number)
         ds.SourceImageSequence = DicomSequence([source_image(part, preserved) for part, preserved in sources])
         ds.ReferencedSeriesSequence = series_references(part for part, _ in sources)
+        _write_extremes(ds, pixels.array_zyx, k)
         ds.add_new("PixelData", "OW", pixels.array_zyx[k].astype("<u2").tobytes())
         ds.file_meta = _file_meta(ds)
         datasets.append(ds)
     check_series(datasets)
     return datasets
+
+
+def _write_extremes(ds: Dataset, array_zyx: NDArray[np.uint16], k: int) -> None:
+    """Smallest and largest value of the slice and of the series (PS3.3 C.7.6.3 and C.7.3.1), unsigned as the pixels."""
+    for keyword, found in (
+        ("SmallestImagePixelValue", array_zyx[k].min()),
+        ("LargestImagePixelValue", array_zyx[k].max()),
+        ("SmallestPixelValueInSeries", array_zyx.min()),
+        ("LargestPixelValueInSeries", array_zyx.max()),
+    ):
+        ds.add_new(keyword, "US", int(found))
 
 
 def _file_meta(ds: Dataset) -> FileMetaDataset:
@@ -321,9 +334,13 @@ def _copy_thickness(ds: Dataset, part: SourceSlice, image: sitk.Image) -> None:
 
 
 def _series_number(header: Dataset, suffix: int) -> int:
-    """Hundred times the source's number plus `suffix`: sorts beside its source and meets no number in use by habit."""
+    """The source's own number, so that viewers show both side by side; the later of two equal ones comes second.
+
+    Between two whole numbers there is no other, and a hundredfold one came after up to 589 other series. Where the
+    source has no number it is 9000 and `suffix`.
+    """
     number = value(header, "SeriesNumber")
-    return (abs(int(number)) % 1_000_000 if number is not None else 90) * 100 + suffix
+    return int(number) if number is not None else 9000 + suffix
 
 
 def _in_zone_of(ds: Dataset, provenance: Provenance) -> datetime:

@@ -13,11 +13,9 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from enhancement import __version__
 from enhancement.dicom.identity import digest_uid
-from enhancement.dicom.own_series import SOFTWARE, model_device_uid
+from enhancement.dicom.own_series import CODING_SCHEME, SOFTWARE, model_device_uid
 from enhancement.dicom.reading.series import SourceSlice
 from enhancement.dicom.writing.words import Words
-
-CODING_SCHEME = "99OCE"
 
 
 class SourceSeries(Protocol):

@@ -26,7 +26,7 @@ class Words:
     changed : str
         What the first of two windows is for, where one is not enough.
     series_number : int
-        Two digits behind the source's Series Number, so that the results of two recipes do not share one.
+        Added to 9000 where the source has no Series Number; else the result has the source's, and is shown beside it.
     """
 
     series_description: str

@@ -4,15 +4,18 @@ The computed one is what a study is processed with by default: its b-values, its
 motion between b = 0 and the weighted images has been taken out. The scanner's map is taken where it is better: it was
 made on the scanner from all that was measured, which the archive may hold only in part. Criteria, in this order:
 
-1. a computed map that is not the ADC of a brain loses;
+1. a computed map that cannot be the ADC of a brain loses (`plausibility.py`);
 2. a scanner's map of another acquisition loses;
 3. the map that covers at least 10 mm more of the head wins;
-4. where the patient moved between the b-values the computed map wins, which was corrected for it;
+4. where the patient moved between the b-values the computed map wins, which was corrected for it, unless it differs
+from
+   the scanner's by more than 20 %: what looks like motion may be distortion of the other phase-encoding direction;
 5. a mean of directions that point unevenly, or that are unknown, is not the trace: the scanner's map wins;
 6. b = 0 and b > 0 in two series may be scaled apart: where the medians then differ by more than 10 % the scanner's map
    wins;
 7. where the weighted signal is lost in the noise, or the fit fails in 10 % more of the head, the scanner's map wins;
-8. else the computed map; medians that differ by more than 10 % are told.
+8. where the median voxel differs by more than 10 % a plausible map of the scanner wins;
+9. else the computed map.
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from enhancement.arrays import Mask, Volume
+from enhancement.imaging.adc.plausibility import disagreement, implausible
 
-_PLAUSIBLE_MM2_S = (0.4e-3, 1.6e-3)
+_DIFFERENT = 0.10
+_DIFFERENT_AFTER_MOTION = 0.20
 _SAME_MEDIAN = 0.10
 _MORE_COVERAGE_MM = 10.0
 _UNEVEN = 0.25
@@ -82,17 +87,29 @@ def choose_adc(computed: ComputedMap, scanners: sitk.Image, *, same_acquisition:
     head = head_of(computed.b0)
     own, other = _values(computed.adc, head), _values(_onto(scanners, computed.adc), head)
     median, other_median = _median(own), _median(other)
-    if not _PLAUSIBLE_MM2_S[0] <= median <= _PLAUSIBLE_MM2_S[1]:
-        return AdcChoice(True, f"the computed median, {median:.2e} mm^2/s, is not that of a brain")
+    if why := implausible(computed.adc, head):
+        return AdcChoice(True, f"of the computed one, {why}")
     if not same_acquisition:
         return AdcChoice(False, "the scanner's map is of another acquisition")
     further = coverage_mm(scanners) - coverage_mm(computed.adc)
     if abs(further) >= _MORE_COVERAGE_MM:
         return AdcChoice(further > 0, f"it covers {abs(further):.0f} mm more")
+    difference = abs(other_median - median) / median if median else 1.0
+    wrong = _told_by_scanners(own, other, scanners, _DIFFERENT_AFTER_MOTION if computed.moved else _DIFFERENT)
+    if computed.moved and wrong:
+        return AdcChoice(True, wrong)
     if computed.moved:
         return AdcChoice(False, "the patient moved between the b-values, which is corrected in it")
-    difference = abs(other_median - median) / median
-    return _by_quality(computed, own, other, head, difference)
+    choice = _by_quality(computed, own, other, head, difference)
+    return AdcChoice(True, wrong) if wrong and not choice.takes_scanners else choice
+
+
+def _told_by_scanners(own: Volume, other: Volume, scanners: sitk.Image, tolerance: float) -> str:
+    """How far a plausible map of the scanner is from the computed one, where that is too far; "" elsewhere."""
+    apart = disagreement(own, other)
+    if apart <= tolerance or implausible(scanners, head_of(scanners)):
+        return ""
+    return f"the computed one differs from it by {apart:.0%}, so one of them is wrong"
 
 
 def _by_quality(
@@ -113,8 +130,7 @@ def _by_quality(
     failed = float(np.mean(own <= 0)) - float(np.mean(other <= 0))
     if failed > _MORE_FAILED:
         return AdcChoice(True, f"the fit failed in {failed:.0%} more of the head")
-    said = f"its median and the scanner's differ by {difference:.0%}"
-    return AdcChoice(False, said + (", so one of them is wrong" if difference > _SAME_MEDIAN else ""))
+    return AdcChoice(False, f"its median and the scanner's differ by {difference:.0%}")
 
 
 def head_of(b0: sitk.Image) -> Mask:

@@ -206,6 +206,8 @@ def initialise(network: ResidualUNet, *, mean_target: float = 0.5) -> None:
 def _build(shape: NetworkShape) -> ResidualUNet:
     if shape.options:
         raise ValueError(f"a residual U-Net has no options, found {', '.join(sorted(shape.options))}")
+    if shape.head == "answers":
+        raise ValueError("a residual U-Net gives one answer, found the head answers")
     return ResidualUNet(
         shape.in_channels, shape.channels, levels=shape.levels, convolutions=shape.convolutions, head=shape.head
     )

@@ -29,7 +29,7 @@ class Engine(Protocol):
         Returns
         -------
         (n, z, y, x), float32
-            For a "logit" head the probability.
+            For a "logit" head the probability. For the head "answers" (n, 3, z, y, x): probability, noise, enhancement.
 
         Raises
         ------

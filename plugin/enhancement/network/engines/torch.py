@@ -73,9 +73,10 @@ class TorchEngine:
             x = x.contiguous(memory_format=torch.channels_last_3d)
             with torch.autocast(self._place.type, dtype=torch.bfloat16, enabled=self._half):
                 y = self._networks[fold](x)
-            if self._shape.head == "logit":
-                y = torch.sigmoid(y)
-            return np.asarray(y[:, 0].float().cpu().numpy())
+            if self._shape.head in ("logit", "answers"):
+                y[:, :1] = torch.sigmoid(y[:, :1])
+            answers = y if self._shape.head == "answers" else y[:, 0]
+            return np.asarray(answers.float().cpu().numpy())
 
     def _move(self) -> None:
         if not self._placed:

@@ -77,7 +77,7 @@ class TestWholeStudy:
     def test_json_has_the_promised_keys(self) -> None:
         """And nothing that JSON cannot hold."""
         found = json.loads(json.dumps(match(everything(study())).to_json()))
-        assert list(found) == ["roles", "missing", "ambiguous", "decision", "series"]
+        assert list(found) == ["roles", "missing", "ambiguous", "decision", "series", "pair", "holds"]
         assert list(found["series"][0]) == [
             "series_instance_uid",
             "series_description",
@@ -213,9 +213,21 @@ class TestRanking:
         """Technologists repeat what moved."""
         first = classic("T1 SAG", AcquisitionTime="100000", **GRE)
         repeat = classic("T1 SAG", AcquisitionTime="100800", **GRE)
-        found = match(first + repeat)
+        after = classic("T1 SAG +C", AcquisitionTime="102000", **GRE)
+        found = match(first + repeat + after)
         assert found.roles[Role.T1] == uid(repeat)
         assert "later repeat" in reason(found, first)
+
+    def test_a_repeat_that_may_be_after_contrast_is_held(self) -> None:
+        """Two like series, and nothing that tells whether contrast was given between them."""
+        first = classic("T1 SAG", AcquisitionTime="100000", **GRE)
+        repeat = classic("T1 SAG", AcquisitionTime="103000", **GRE)
+        found = match(first + repeat)
+        assert found.roles == {}
+        assert found.holds[Role.T1C].code == "CONTRAST_UNKNOWN_T1C"
+        assert "ContrastBolusStartTime" in found.decision
+        with pytest.raises(AmbiguousMatch, match="nothing tells which of two like series"):
+            found.require(Role.T1)
 
     def test_what_nothing_ranks_is_held(self) -> None:
         """Equal in every criterion: both are named, none is chosen."""

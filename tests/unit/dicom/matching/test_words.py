@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enhancement.dicom.matching.words import contrast_mark
+from enhancement.dicom.matching.marks import contrast_mark
 
 GIVEN = """
 T1 +C|AX T1 C+|T1 IV+|T1 gado+|3D T1 INJ|T1 après inj.|T1 AVEC|T1 post-gadolinio|T1 con gd|T1 tras civ|T1 dopo mdc

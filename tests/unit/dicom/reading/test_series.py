@@ -201,8 +201,16 @@ class TestSeveralVolumes:
         return classic(series_uid="1.2.3.9", **first) + classic(series_uid="1.2.3.9", **second)
 
     def test_echoes(self) -> None:
-        """Two echo times in one series."""
-        assert refused(self._two({"EchoTime": 3.0}, {"EchoTime": 6.0})) == "SEVERAL_ECHOES"
+        """Two short echo times in one series: the first is the T1-weighted one."""
+        series = self._two({"EchoTime": 3.0}, {"EchoTime": 6.0})
+        volume = read_series(series)
+        assert {part.header.EchoTime for part in volume.slices} == {3.0}
+        assert volume.notes == ("6 images of another echo left out",)
+
+    def test_long_echoes(self) -> None:
+        """Of density and T2 the last one is T2."""
+        volume = read_series(self._two({"EchoTime": 15.0}, {"EchoTime": 90.0}))
+        assert {part.header.EchoTime for part in volume.slices} == {90.0}
 
     def test_repeats(self) -> None:
         """Two time points."""

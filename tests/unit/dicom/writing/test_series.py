@@ -320,7 +320,8 @@ def test_what_was_stored_before_there_were_recipes_keeps_its_identity(tmp_path: 
     assert ds.SOPInstanceUID == "2.25.21332612776255421467495348099934146781"
     assert datasets[10].SOPInstanceUID == "2.25.278117014756574256093381696633634073090"
     assert derive_adc(study)[0].SeriesInstanceUID == "2.25.299497398426091492043392191623087744926"
-    assert (ds.SeriesNumber, list(ds.ImageType)) == (590, ["DERIVED", "SECONDARY", "OTHER", "T1C_PRO"])
+    # The number was 590 then; since it is the source's own, as viewers sort by it.
+    assert (ds.SeriesNumber, list(ds.ImageType)) == (5, ["DERIVED", "SECONDARY", "OTHER", "T1C_PRO"])
     assert ds.SeriesDescription == "T1c-pro AI-enhanced, not acquired"
     assert [item.CodeMeaning for item in ds.DerivationCodeSequence] == [
         "Contrast amplification by a neural network",
@@ -335,3 +336,20 @@ def test_what_was_stored_before_there_were_recipes_keeps_its_identity(tmp_path: 
         "Synthetic: contrast amplified by a neural network, not acquired. Read beside the T1c, never alone. "
         "Made without ADC. Warning: one. Supersedes series 1.2.3."
     )
+
+
+def test_smallest_and_largest_value(tmp_path: Path) -> None:
+    """Of every slice and of the series, as unsigned numbers; viewers window by them."""
+    study = phantom.write_study(tmp_path, roles=("T1C",), spacing_mm=(8.0, 8.0, 20.0))
+    datasets = derive(study)[0]
+    pixels = np.stack([ds.pixel_array for ds in datasets])
+    for ds, plane in zip(datasets, pixels, strict=True):
+        assert (ds.SmallestImagePixelValue, ds.LargestImagePixelValue) == (plane.min(), plane.max())
+        assert (ds.SmallestPixelValueInSeries, ds.LargestPixelValueInSeries) == (pixels.min(), pixels.max())
+
+
+def test_the_series_number_is_the_sources(tmp_path: Path) -> None:
+    """Viewers sort by it: the result lies beside its T1c, whatever comes after that."""
+    study = phantom.write_study(tmp_path, roles=("T1C",), spacing_mm=(8.0, 8.0, 20.0))
+    datasets, source, _ = derive(study)
+    assert {ds.SeriesNumber for ds in datasets} == {source.slices[0].header.SeriesNumber}

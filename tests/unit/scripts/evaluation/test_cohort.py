@@ -143,13 +143,13 @@ class TestCohort:
         assert np.isfinite(values(records, "T1c", "noise")).all()
 
     def test_one_reader_reads_all_images(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-        """T1c and T1c-pro, and what is beside them, with the same numbers and the same known anatomy."""
+        """T1c and T1c-pro, and what is beside them, with the same numbers and the same knowledge of anatomy."""
         read: list[tuple[int, ReaderSettings, object]] = []
 
         def lesions(
-            image: np.ndarray, *_: object, settings: ReaderSettings, known: object, **__: object
+            image: np.ndarray, *_: object, settings: ReaderSettings, place: object, **__: object
         ) -> list[object]:
-            read.append((id(image), settings, known))
+            read.append((id(image), settings, place))
             return []
 
         monkeypatch.setattr(images, "candidate_lesions", lesions)
@@ -157,7 +157,7 @@ class TestCohort:
         evaluate_case(case, made, dose_factor=4)
         assert len({image for image, *_ in read}) == len(cohort.IMAGES)
         low = replace(ReaderSettings(), threshold=images.FROC_REACH * ReaderSettings().threshold)
-        assert all(settings == low and known is case.known for _, settings, known in read)
+        assert all(settings == low and place is case.place for _, settings, place in read)
 
     def test_seeds_are_numbers_and_ranges(self) -> None:
         """In the order given; cohorts may be read together."""
@@ -208,7 +208,7 @@ class TestCohort:
         result = tables.summary(records)
         assert set(result["detection"]) == {"T1c", "T1c-pro"}
         *_, blank, note = tables.detection_table(result).splitlines()
-        assert (blank, note) == ("", "Not read in a quick run: smoothed T1c, closed form.")
+        assert (blank, note) == ("", "Not read in a quick run: smoothed T1c, closed form, scaled subtraction.")
         assert result["images"]["closed form"]["fidelity.ssim_brain"]["n"] == 1
         assert result["images"]["smoothed T1c"]["fidelity.ssim_brain"]["n"] == 0
 
