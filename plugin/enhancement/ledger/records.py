@@ -95,6 +95,14 @@ class Records:
             found = connection.execute(query.where(jobs.c.state.in_(rows.HAVE_RESULTS)).order_by(jobs.c.id))
             return [Made(**dict(row) | {"result_uids": tuple(row["result_uids"] or ())}) for row in found.mappings()]
 
+    def made_series(self) -> set[tuple[str, str]]:
+        """The study and the SeriesInstanceUID of every result of a known model."""
+        query = select(jobs.c.study_id, jobs.c.result_uids).where(
+            jobs.c.archive == self._archive, jobs.c.model_digest != "", jobs.c.state.in_(rows.HAVE_RESULTS)
+        )
+        with self._database.read() as connection:
+            return {(study_id, uid) for study_id, uids in connection.execute(query) for uid in uids or ()}
+
     def makers(self, pixels: str) -> set[str]:
         """The digests of the models that made results of these very pixels."""
         query = select(jobs.c.model_digest).distinct().join(results, results.c.job_id == jobs.c.id)

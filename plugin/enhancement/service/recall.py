@@ -90,9 +90,7 @@ class Recall:
 
     def search(self, model_digest: str, *, since: int = 0, limit: int | None = None) -> Found:
         """Go through the archive's series from the one at `since` on, through at most `limit`."""
-        known = {
-            (job.study_id, uid) for job in self._ledger.records.made() if job.model_digest for uid in job.result_uids
-        }
+        known = self._ledger.records.made_series()
         results = self._ledger.records.result_series()
         copies: set[str] = set()
         found = Found()
