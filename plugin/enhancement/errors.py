@@ -18,7 +18,7 @@
     │   └── OutOfMemory              the device has no room, also after every fallback
     ├── StageError
     │   ├── RegistrationFailed
-    │   ├── SkullStripFailed
+    │   ├── BrainExtractionFailed
     │   └── JobTimeout               the watchdog ended the job
     ├── ArchiveError                 status, uri
     ├── LedgerError                  the ledger cannot be opened, or is of another version
@@ -156,7 +156,7 @@ class RegistrationFailed(StageError):
     default_code = "REGISTRATION_FAILED"
 
 
-class SkullStripFailed(StageError):
+class BrainExtractionFailed(StageError):
     default_code = "SKULL_STRIP_FAILED"
 
 

@@ -20,7 +20,7 @@ from choosing.truth import find_truth
 from enhancement.arrays import Mask, Volume
 from enhancement.errors import InputError
 from enhancement.imaging.bias_field import estimate_bias_field
-from enhancement.imaging.brain.extraction import StrippedInput
+from enhancement.imaging.brain.extraction import BrainExtractedInput
 from enhancement.imaging.measured_enhancement import Measured, measured_enhancement
 from enhancement.imaging.preparation import prepare
 from enhancement.imaging.registration.register import resample
@@ -106,7 +106,7 @@ def real_case(folder: Path, recipe: ChoosingRecipe) -> CurveCase:
         InputChannel(role=c.role, z_min=c.limits[0], z_max=c.limits[1], required=c.required)  # type: ignore[index]
         for c in recipe.inputs
     ]
-    prepared = prepare(real.images, channels, StrippedInput(), reference="T1C")
+    prepared = prepare(real.images, channels, BrainExtractedInput(), reference="T1C")
     volumes = {role: np.asarray(sitk.GetArrayFromImage(image), np.float32) for role, image in prepared.volumes.items()}
     label = 4 if (sitk.GetArrayFromImage(real.segmentation) == 4).any() else ENHANCING_LABEL
     image = real.images["T1C"]

@@ -19,7 +19,7 @@ from scipy import ndimage
 from enhancement.archive.folder import FolderArchive
 from enhancement.arrays import Mask, Volume
 from enhancement.imaging.atlas import load_atlas, to_image
-from enhancement.imaging.brain.extraction import BuiltInExtractor, UnlessStripped
+from enhancement.imaging.brain.extraction import BuiltInExtractor, UnlessBrainExtracted
 from enhancement.imaging.preparation import StudyImages
 from enhancement.imaging.registration.transforms import compose
 from enhancement.imaging.resampling import resample
@@ -84,7 +84,7 @@ class Pipeline:
     def __init__(self, folder: Path, brain_folder: Path, *, folds: int = 5, mirrorings: int = 8) -> None:
         self.networks = Networks(
             load_ensemble(folder, folds=folds, mirrorings=mirrorings),
-            UnlessStripped(BuiltInExtractor(load_brain_network(brain_folder))),
+            UnlessBrainExtracted(BuiltInExtractor(load_brain_network(brain_folder))),
         )
 
     @property

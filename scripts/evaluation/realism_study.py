@@ -16,7 +16,7 @@ from enhancement.arrays import Mask, Volume
 matplotlib.use("Agg")  # no display on a server
 from matplotlib import pyplot as plt
 
-from enhancement.imaging.brain.extraction import BrainExtractor, BuiltInExtractor, UnlessStripped
+from enhancement.imaging.brain.extraction import BrainExtractor, BuiltInExtractor, UnlessBrainExtracted
 from enhancement.imaging.registration.prepared_pair import FixedSeries
 from enhancement.imaging.registration.register import register_rigid
 from enhancement.imaging.resampling import resample
@@ -114,7 +114,7 @@ def realism_study(
     report : callable
         Told of each case.
     """
-    extractor = UnlessStripped(BuiltInExtractor(load_brain_network(brain)))
+    extractor = UnlessBrainExtracted(BuiltInExtractor(load_brain_network(brain)))
     real: list[Measured] = []
     for group, chosen in zip(GROUPS, (folders, spin_echoes), strict=True):
         for folder in chosen:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enhancement.arrays import Mask, Volume
-from enhancement.errors import SkullStripFailed
+from enhancement.errors import BrainExtractionFailed
 
 
 class Numbers(Protocol):
@@ -46,15 +46,15 @@ def brain_statistics(array_zyx: NDArray[np.floating], brain: Mask) -> BrainStati
 
     Raises
     ------
-    SkullStripFailed
+    BrainExtractionFailed
         If the mask is empty, or the volume has no contrast or a value that is not finite inside it.
     """
     values = array_zyx[brain]
     if values.size == 0:
-        raise SkullStripFailed("a brain mask with voxels was needed, found an empty one", code="BRAIN_EMPTY")
+        raise BrainExtractionFailed("a brain mask with voxels was needed, found an empty one", code="BRAIN_EMPTY")
     mean, sd = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
     if not np.isfinite(mean) or not sd > 0:
-        raise SkullStripFailed(
+        raise BrainExtractionFailed(
             f"the brain of a series was to have contrast, found mean {mean:.4g} and standard deviation {sd:.4g}",
             code="BRAIN_WITHOUT_CONTRAST",
         )
@@ -126,7 +126,7 @@ def normalise(
 
     Raises
     ------
-    SkullStripFailed
+    BrainExtractionFailed
         If nothing counts or the volume has no contrast there.
     """
     inside = seen_voxels(role, array_zyx, brain, covered)

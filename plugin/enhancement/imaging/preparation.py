@@ -117,7 +117,7 @@ def prepare(
 
     Raises
     ------
-    SkullStripFailed, RegistrationFailed
+    BrainExtractionFailed, RegistrationFailed
         If there is no brain, or no overlap.
     MissingRole
         If the model needs a series that the study lacks.

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from enhancement.errors import WeightsMismatch
 from enhancement.imaging.brain.extraction import (
+    BrainExtractedInput,
     BrainExtractor,
     BuiltInExtractor,
     NativeExtractor,
-    StrippedInput,
-    UnlessStripped,
+    UnlessBrainExtracted,
 )
 from enhancement.network.brain_extractor import load_brain_network
 from enhancement.network.ensemble import Ensemble
@@ -110,7 +110,7 @@ def choose_brain_extractor(settings: Settings, root: Path, *, device: str = "aut
     wanted = settings.preprocessing
     weights = root / settings.model_weights
     if wanted.brain_extractor == "none":
-        return StrippedInput()
+        return BrainExtractedInput()
     folder = root / wanted.hd_bet_folder if wanted.hd_bet_folder is not None else weights / "hd-bet"
     automatic = wanted.brain_extractor == "auto"
     extractor: BrainExtractor
@@ -118,4 +118,4 @@ def choose_brain_extractor(settings: Settings, root: Path, *, device: str = "aut
         extractor = NativeExtractor(load_hd_bet(folder, device=device, sha256=wanted.hd_bet_sha256))
     else:
         extractor = BuiltInExtractor(load_brain_network(weights / "brain", device=device))
-    return UnlessStripped(extractor) if automatic else extractor
+    return UnlessBrainExtracted(extractor) if automatic else extractor

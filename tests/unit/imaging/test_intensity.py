@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from enhancement.errors import SkullStripFailed
+from enhancement.errors import BrainExtractionFailed
 from enhancement.imaging.intensity import (
     BrainStatistics,
     brain_statistics,
@@ -62,13 +62,13 @@ class TestZScore:
 
     def test_empty_mask_is_refused(self) -> None:
         """There is nothing to normalise by."""
-        with pytest.raises(SkullStripFailed, match="empty"):
+        with pytest.raises(BrainExtractionFailed, match="empty"):
             normalise("T1", np.ones((2, 2, 2), np.float32), np.zeros((2, 2, 2), bool), -3, 12)
 
     @pytest.mark.parametrize("value", [7.0, np.nan])
     def test_brain_without_contrast_is_refused(self, value: float) -> None:
         """A constant or undefined brain has no z-score."""
-        with pytest.raises(SkullStripFailed, match="contrast"):
+        with pytest.raises(BrainExtractionFailed, match="contrast"):
             normalise("T1", np.full((2, 2, 2), value, np.float32), np.ones((2, 2, 2), bool), -3, 12)
 
 

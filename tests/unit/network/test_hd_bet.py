@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import torch
 
 from enhancement.errors import WeightsMismatch, WeightsMissing
-from enhancement.imaging.brain.extraction import NativeExtractor, UnlessStripped
+from enhancement.imaging.brain.extraction import NativeExtractor, UnlessBrainExtracted
 from enhancement.network.hd_bet import CHECKPOINT, PIN, file_sha256, is_installed, load_hd_bet
 from enhancement.pipeline.networks import choose_brain_extractor
 from enhancement.settings import parse_settings
@@ -199,7 +199,7 @@ class TestChoice:
         """The folder of the settings decides."""
         settings = parse_settings({"Preprocessing": {"HdBetFolder": str(hd_bet_folder)}})
         chosen = choose_brain_extractor(settings, tmp_path, device="cpu")
-        assert isinstance(chosen, UnlessStripped)
+        assert isinstance(chosen, UnlessBrainExtracted)
         assert chosen.name == "hd-bet"
 
     def test_hd_bet_by_name_must_be_there(self, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import torch
 
 from enhancement.errors import Cancelled, GateRefused
-from enhancement.imaging.brain.extraction import FoundBrain, StrippedInput
+from enhancement.imaging.brain.extraction import BrainExtractedInput, FoundBrain
 from enhancement.imaging.gate.checks import anatomy
 from enhancement.imaging.intensity import brain_statistics, from_unit
 from enhancement.imaging.preparation import NetworkInput, StudyImages, prepare
@@ -79,11 +79,11 @@ def result(images: StudyImages, ensemble: Ensemble) -> tuple[Enhancement, list[t
     """One run, and what it told of its progress."""
     said: list[tuple[str, float]] = []
     settings = parse_settings({"Output": {"NativeMethod": "residual"}})
-    networks = Networks(ensemble, StrippedInput())
+    networks = Networks(ensemble, BrainExtractedInput())
     return enhance(images, T1C_PRO, networks, settings, lambda s, f: said.append((s, f))), said
 
 
-class _Tight(StrippedInput):
+class _Tight(BrainExtractedInput):
     """One voxel (2.5 mm) short of the edge, as an extractor that says so."""
 
     def extract(self, head: sitk.Image) -> FoundBrain:
@@ -100,7 +100,7 @@ def prepared(images: StudyImages, ensemble: Ensemble) -> NetworkInput:
 class TestTightMask:
     def test_is_widened_to_the_edge(self, images: StudyImages, prepared: NetworkInput) -> None:
         """More than half of what it was short of, and none of the zeros outside."""
-        whole = sitk.GetArrayFromImage(StrippedInput().extract(images["T1C"]).mask) > 0
+        whole = sitk.GetArrayFromImage(BrainExtractedInput().extract(images["T1C"]).mask) > 0
         tight = sitk.GetArrayFromImage(_Tight().extract(images["T1C"]).mask) > 0
         found = sitk.GetArrayFromImage(prepared.brain) > 0
         assert found[tight].all()
@@ -120,7 +120,7 @@ class TestTightMask:
         self, images: StudyImages, result: tuple[Enhancement, list[tuple[str, float]]]
     ) -> None:
         """What is not zero is brain, whatever the template says."""
-        own = sitk.GetArrayFromImage(StrippedInput().extract(images["T1C"]).mask)
+        own = sitk.GetArrayFromImage(BrainExtractedInput().extract(images["T1C"]).mask)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(result[0].brain), own)
 
 
@@ -167,13 +167,13 @@ class TestEnhance:
             raise Cancelled("asked for")
 
         with pytest.raises(Cancelled):
-            enhance(images, T1C_PRO, Networks(ensemble, StrippedInput()), Settings(), cancel)
+            enhance(images, T1C_PRO, Networks(ensemble, BrainExtractedInput()), Settings(), cancel)
 
     def test_swapped_series_are_refused(self, images: StudyImages, ensemble: Ensemble) -> None:
         """T1c in the T1's place: nothing brightens, and nothing is made."""
         swapped = {"T1": images["T1C"], "T1C": sitk.Cast(images["T1"], sitk.sitkFloat32)}
         with pytest.raises(GateRefused) as error:
-            enhance(swapped, T1C_PRO, Networks(ensemble, StrippedInput()), Settings())
+            enhance(swapped, T1C_PRO, Networks(ensemble, BrainExtractedInput()), Settings())
         assert "NO_CONTRAST" in error.value.code or "brighter" in error.value.reason
 
 
@@ -194,7 +194,7 @@ def made(images: StudyImages, tmp_path_factory: pytest.TempPathFactory) -> Enhan
     )
     folder = tmp_path_factory.mktemp("tiny")
     write_model(folder, manifest, [network.state_dict()])
-    networks = Networks(load_ensemble(folder, device="cpu", mirrorings=1), StrippedInput())
+    networks = Networks(load_ensemble(folder, device="cpu", mirrorings=1), BrainExtractedInput())
     settings = parse_settings({"Preprocessing": {"BiasField": False}, "Output": {"NativeMethod": "resampled"}})
     return enhance(images, TINY, networks, settings)
 

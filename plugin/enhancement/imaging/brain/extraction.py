@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from enhancement.arrays import Mask, Volume
-from enhancement.errors import SkullStripFailed
+from enhancement.errors import BrainExtractionFailed
 from enhancement.imaging.registration.similarity import head_points
 from enhancement.imaging.resampling import antialiased, resample
 
@@ -68,7 +68,7 @@ class BrainExtractor(Protocol):
 
         Raises
         ------
-        SkullStripFailed
+        BrainExtractionFailed
             If no brain is found.
         """
         ...
@@ -102,7 +102,7 @@ class BuiltInExtractor:
             if best_certainty >= _GOOD:
                 break
         if best is None:
-            raise SkullStripFailed(
+            raise BrainExtractionFailed(
                 "a brain of some 0.8 to 2.0 litres was needed, found none in any position of the head",
                 code="BRAIN_NOT_FOUND",
                 advice="Check that the series shows a whole head; install HD-BET where this one fails.",
@@ -111,7 +111,7 @@ class BuiltInExtractor:
         mask = _onto(probability, one_piece(sitk.Mask(probability, piece) > self.threshold), head, self.threshold)
         wide = one_piece(probability > self.possible_threshold)
         possible = mask | _onto(probability, wide, head, self.possible_threshold)
-        return FoundBrain(mask, None if looks_stripped(head) else possible)
+        return FoundBrain(mask, None if looks_brain_extracted(head) else possible)
 
     def _probability(self, head: sitk.Image, turn: NDArray[np.float64]) -> sitk.Image:
         grid = head_grid(head, turn)
@@ -152,12 +152,12 @@ class NativeExtractor:
         mask.CopyInformation(upright)
         back = sitk.Resample(one_piece(mask > 0), head, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
         if not sitk.GetArrayViewFromImage(back).any():
-            raise SkullStripFailed("a brain was needed, found none", code="BRAIN_NOT_FOUND")
+            raise BrainExtractionFailed("a brain was needed, found none", code="BRAIN_NOT_FOUND")
         return FoundBrain(back)
 
 
 @dataclass(frozen=True)
-class StrippedInput:
+class BrainExtractedInput:
     """For input that is brain-extracted already: what is not zero is brain."""
 
     name: str = "none"
@@ -166,12 +166,12 @@ class StrippedInput:
         """The one large piece of non-zero voxels, without holes; there is nothing outside it."""
         mask = one_piece(head > 0)
         if not sitk.GetArrayViewFromImage(mask).any():
-            raise SkullStripFailed("a brain-extracted series was needed, found an empty one", code="BRAIN_EMPTY")
+            raise BrainExtractionFailed("a brain-extracted series was needed, found an empty one", code="BRAIN_EMPTY")
         return FoundBrain(mask)
 
 
 @dataclass(frozen=True)
-class UnlessStripped:
+class UnlessBrainExtracted:
     """Takes a series that is brain-extracted already as it is, and leaves any other to an extractor."""
 
     extractor: BrainExtractor
@@ -183,10 +183,10 @@ class UnlessStripped:
 
     def extract(self, head: sitk.Image) -> FoundBrain:
         """A network trained on heads would eat into a brain without one."""
-        return (StrippedInput() if looks_stripped(head) else self.extractor).extract(head)
+        return (BrainExtractedInput() if looks_brain_extracted(head) else self.extractor).extract(head)
 
 
-def looks_stripped(head: sitk.Image) -> bool:
+def looks_brain_extracted(head: sitk.Image) -> bool:
     """Whether a series is brain-extracted: exactly zero in most of its rim and in a third of its volume."""
     array = sitk.GetArrayViewFromImage(head)
     rim = np.concatenate([face.ravel() for axis in range(3) for face in (array.take(0, axis), array.take(-1, axis))])

@@ -97,11 +97,11 @@ def _find(pair: PreparedPair, starts_of: _Starts) -> sitk.AffineTransform:
     center = fixed.center
     rough = Walker(Similarity.of(_blurred(still), fixed.around(_ROUGH_MM), _blurred(other)), center)
     fine = Walker(Similarity.of(still, fixed.around(COARSE_MM), other), center)
-    pose = _search(rough, fine, starts_of(pair.moving.center - center))
+    pose = walk_to_best(rough, fine, starts_of(pair.moving.center - center))
     return rotation_about(pose[:3], center, pose[3:])
 
 
-def _search(rough: Walker, fine: Walker, starts: Iterable[_Pose]) -> _Pose:
+def walk_to_best(rough: Walker, fine: Walker, starts: Iterable[_Pose]) -> _Pose:
     """Score all starts, walk uphill from the best, ever fewer and ever finer; return where the highest one ends."""
     ranked = _ranked((rough.score(start), start) for start in starts)
     # Where a field of view ends in the head, many turns at one wrong place may outscore the only start near the truth.

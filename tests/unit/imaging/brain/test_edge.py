@@ -7,7 +7,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from enhancement.imaging.brain.edge import REACH_MM, widen
-from enhancement.imaging.brain.extraction import BuiltInExtractor, NativeExtractor, StrippedInput, UnlessStripped
+from enhancement.imaging.brain.extraction import (
+    BrainExtractedInput,
+    BuiltInExtractor,
+    NativeExtractor,
+    UnlessBrainExtracted,
+)
 
 _SPACING = (1.0, 1.5, 2.0)  # x, y, z
 _SHAPE = (40, 52, 76)
@@ -93,12 +98,12 @@ class TestWhoseMaskIsTight:
         stripped.SetSpacing([4.0] * 3)
         built_in = BuiltInExtractor(lambda array: array)
         native = NativeExtractor(lambda array, _spacing: array > 0)
-        for extractor in (built_in, UnlessStripped(built_in)):
+        for extractor in (built_in, UnlessBrainExtracted(built_in)):
             assert extractor.extract(head).possible is not None
             assert extractor.extract(stripped).possible is None
-        for extractor in (native, UnlessStripped(native)):
+        for extractor in (native, UnlessBrainExtracted(native)):
             assert extractor.extract(head).possible is None
-        assert StrippedInput().extract(stripped).possible is None
+        assert BrainExtractedInput().extract(stripped).possible is None
 
 
 def _brain_sized() -> NDArray[np.bool_]:

@@ -5,14 +5,14 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from enhancement.errors import SkullStripFailed
+from enhancement.errors import BrainExtractionFailed
 from enhancement.imaging.brain.extraction import (
+    BrainExtractedInput,
     BuiltInExtractor,
-    StrippedInput,
-    UnlessStripped,
+    UnlessBrainExtracted,
     head_grid,
     head_unit,
-    looks_stripped,
+    looks_brain_extracted,
     one_piece,
     volume_ml,
 )
@@ -73,7 +73,7 @@ class TestBuiltIn:
 
     def test_doubt_alone_is_no_brain(self) -> None:
         """A brain that is nowhere more likely than not has not been found."""
-        with pytest.raises(SkullStripFailed, match=r"0\.8 to 2\.0 litres"):
+        with pytest.raises(BrainExtractionFailed, match=r"0\.8 to 2\.0 litres"):
             BuiltInExtractor(lambda head: 0.4 * _segment(head)).extract(_head()[0])
 
     def test_a_head_on_its_side(self) -> None:
@@ -85,7 +85,7 @@ class TestBuiltIn:
 
     def test_no_brain(self) -> None:
         """Nothing found in any position is an error with a code."""
-        with pytest.raises(SkullStripFailed, match=r"0\.8 to 2\.0 litres") as error:
+        with pytest.raises(BrainExtractionFailed, match=r"0\.8 to 2\.0 litres") as error:
             BuiltInExtractor(lambda head: np.zeros_like(head)).extract(_head()[0])
         assert error.value.code == "BRAIN_NOT_FOUND"
 
@@ -98,14 +98,14 @@ class TestStripped:
         array[46, 35, 30] = 0
         stripped = sitk.GetImageFromArray(array)
         stripped.CopyInformation(image)
-        assert looks_stripped(stripped)
-        np.testing.assert_array_equal(sitk.GetArrayFromImage(StrippedInput().extract(stripped).mask) > 0, truth)
-        unasked = UnlessStripped(BuiltInExtractor(lambda head: np.zeros_like(head)))
+        assert looks_brain_extracted(stripped)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(BrainExtractedInput().extract(stripped).mask) > 0, truth)
+        unasked = UnlessBrainExtracted(BuiltInExtractor(lambda head: np.zeros_like(head)))
         np.testing.assert_array_equal(sitk.GetArrayFromImage(unasked.extract(stripped).mask) > 0, truth)
 
     def test_a_head_is_not_stripped(self) -> None:
         """Air with noise, and a whole head."""
-        assert not looks_stripped(_head()[0])
+        assert not looks_brain_extracted(_head()[0])
 
 
 def test_head_grid_keeps_the_top_of_a_long_neck() -> None:

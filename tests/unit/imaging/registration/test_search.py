@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from enhancement.errors import RegistrationFailed
-from enhancement.imaging.registration.search import _search
+from enhancement.imaging.registration.search import walk_to_best
 
 WRONG = np.array([np.radians(30.0), 0.0, 0.0, 40.0, 0.0, 0.0])
 
@@ -34,10 +34,10 @@ def test_a_wrong_pose_that_wins_on_blurred_heads_loses_on_sharp_ones() -> None:
     """As happened to a head that had hardly moved: blurred 0.18 against 0.15, sharp 0.15 against 0.33."""
     starts = [np.zeros(6), WRONG + 3.0, WRONG - 3.0]
     rough, fine = Hill(WRONG, 0.18, 100.0), Hill(np.array([0.02, 0, 0, 2.0, -1.0, 1.0]), 0.33, 10.0)
-    assert _search(rough, fine, starts).tolist() == fine.top.tolist()  # type: ignore[arg-type]
+    assert walk_to_best(rough, fine, starts).tolist() == fine.top.tolist()  # type: ignore[arg-type]
 
 
 def test_where_nothing_overlaps_it_says_so() -> None:
     nowhere = Hill(np.zeros(6), 0.0, 1.0)
     with pytest.raises(RegistrationFailed):
-        _search(nowhere, nowhere, [np.zeros(6)])  # type: ignore[arg-type]
+        walk_to_best(nowhere, nowhere, [np.zeros(6)])  # type: ignore[arg-type]

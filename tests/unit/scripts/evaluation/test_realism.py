@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enhancement.imaging.brain import StrippedInput
+from enhancement.imaging.brain import BrainExtractedInput
 from evaluation import realism, realism_study
 from evaluation.real import read_case
 from evaluation.realism import CELLS, GROUPS, Row, brightening, cells, verdicts
@@ -103,7 +103,7 @@ class TestStudy:
             sitk.WriteImage(sitk.GetImageFromArray(array.astype(np.float32)), str(folder / f"{name}.nii.gz"))
         meta = {"protocol": {"t1c": {"kind": "se"}}}
         monkeypatch.setattr(realism_study, "load_brain_network", lambda _: None)
-        monkeypatch.setattr(realism_study, "UnlessStripped", lambda _: StrippedInput())
+        monkeypatch.setattr(realism_study, "UnlessBrainExtracted", lambda _: BrainExtractedInput())
         monkeypatch.setattr(realism_study, "BuiltInExtractor", lambda _: None)
         monkeypatch.setattr(realism_study, "simulate_patient", lambda seed, config: make_patient(seed, meta))
         said: list[str] = []
@@ -130,5 +130,7 @@ class TestRealCases:
     )
     def test_the_table_of_the_reference(self, real_data: Path, case: str, expected: tuple[float, ...]) -> None:
         """The shares and percentiles that were first measured by hand."""
-        found = realism_study.measure_real(read_case(real_data / "tumours" / case), StrippedInput(), "gradient echo")
+        found = realism_study.measure_real(
+            read_case(real_data / "tumours" / case), BrainExtractedInput(), "gradient echo"
+        )
         assert list(found.row.cells.values()) == pytest.approx(expected, rel=0.03, abs=0.06)

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from enhancement.errors import InputError
-from enhancement.imaging.brain.extraction import StrippedInput
+from enhancement.imaging.brain.extraction import BrainExtractedInput
 from enhancement.imaging.preparation import for_network_grid
 from enhancement.settings import Settings
 from training import runs, studies
@@ -70,7 +70,7 @@ def packed(patient, tmp_path_factory):
         patch.setattr(
             studies, "for_network_grid", lambda image: smoothed.append(image.GetSpacing()) or for_network_grid(image)
         )
-        note = pack_study(patient, path, StrippedInput(), label=4)
+        note = pack_study(patient, path, BrainExtractedInput(), label=4)
     return Packed(open_packed(path), note, smoothed)
 
 
@@ -146,7 +146,7 @@ class TestPackStudy:
         for name in ("t1", "t1c"):
             shutil.copy(patient / "x_t1w.nii.gz", folder / f"{name}.nii.gz")
         said = []
-        assert pack_studies(tmp_path, tmp_path / "packed", StrippedInput(), report=said.append) == []
+        assert pack_studies(tmp_path, tmp_path / "packed", BrainExtractedInput(), report=said.append) == []
         assert len([line for line in said if line.startswith("left out twice: T1 and T1C are the same image")]) == 1
 
 
@@ -156,18 +156,18 @@ class TestPackStudies:
     def test_a_new_folder_in_the_middle_moves_nobody(self, quick, tmp_path):
         """The new patient is packed under the next number; every fold holds out whom it held out."""
         data, packed = folders(tmp_path / "data", "a", "c"), tmp_path / "packed"
-        pack_studies(data, packed, StrippedInput())
+        pack_studies(data, packed, BrainExtractedInput())
         folders(data, "b")
-        found = pack_studies(data, packed, StrippedInput())
+        found = pack_studies(data, packed, BrainExtractedInput())
         assert [open_packed(path).identity for path in found] == [REAL_STUDY + name for name in "acb"]
 
     def test_whose_folder_is_gone_is_not_trained_on(self, quick, tmp_path):
         """And the others keep their folds."""
         data, packed = folders(tmp_path / "data", *"abcd"), tmp_path / "packed"
-        before = [open_packed(path) for path in pack_studies(data, packed, StrippedInput())]
+        before = [open_packed(path) for path in pack_studies(data, packed, BrainExtractedInput())]
         (data / "a").rmdir()
         said = []
-        after = [open_packed(path) for path in pack_studies(data, packed, StrippedInput(), report=said.append)]
+        after = [open_packed(path) for path in pack_studies(data, packed, BrainExtractedInput(), report=said.append)]
         assert [p.identity for p in after] == [REAL_STUDY + name for name in "bcd"]
         assert said == ["left out a: packed before, but its folder is gone"]
         recipe = tiny_recipe("folds=2", "fold=1")
@@ -176,7 +176,7 @@ class TestPackStudies:
     def test_one_broken_patient_does_not_end_the_run(self, quick, tmp_path):
         """It is told of at the end, by the line that says something."""
         data, said = folders(tmp_path / "data", "a", "broken", "c"), []
-        found = pack_studies(data, tmp_path / "packed", StrippedInput(), report=said.append)
+        found = pack_studies(data, tmp_path / "packed", BrainExtractedInput(), report=said.append)
         assert [path.name for path in found] == ["000000.npy", "000001.npy"]
         assert said == ["left out broken: sitk::ERROR: truncated"]
 
@@ -186,12 +186,12 @@ class TestPackStudies:
         content = (tmp_path / "torn" / "x_t1w.nii.gz").read_bytes()
         (tmp_path / "torn" / "x_t1w.nii.gz").write_bytes(content[:100])
         said = []
-        pack_studies(tmp_path, tmp_path / "packed", StrippedInput(), report=said.append)
+        pack_studies(tmp_path, tmp_path / "packed", BrainExtractedInput(), report=said.append)
         assert any(line.startswith("left out torn: x_t1w.nii.gz cannot be read") for line in said)
 
     def test_nobody_left_is_said(self, quick, tmp_path, monkeypatch):
         """With every reason before it."""
-        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: StrippedInput())
+        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: BrainExtractedInput())
         data, said = folders(tmp_path / "data", "broken-1", "broken-2"), []
         recipe = tiny_recipe("doses.input_volume=t1c_low", "doses.target_volume=t1c")
         with pytest.raises(InputError, match="found none in data"):
@@ -202,7 +202,9 @@ class TestPackStudies:
         """HD-BET where its weights lie: the same choice, by the same function and settings."""
         asked = []
         monkeypatch.setattr(
-            runs, "choose_brain_extractor", lambda *args, **options: asked.append((args, options)) or StrippedInput()
+            runs,
+            "choose_brain_extractor",
+            lambda *args, **options: asked.append((args, options)) or BrainExtractedInput(),
         )
         recipe = tiny_recipe("doses.input_volume=t1c_low", "doses.target_volume=t1c")
         plan = RunPlan(recipe, tmp_path / "run", folders(tmp_path / "data", "a"), 2, (0,), device="cpu")
@@ -289,7 +291,7 @@ class TestRunFolder:
 
     def test_another_label_is_refused(self, quick, tmp_path, monkeypatch):
         """The packed segmentations were read with the former one."""
-        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: StrippedInput())
+        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: BrainExtractedInput())
         recipe = tiny_recipe("doses.input_volume=t1c_low", "doses.target_volume=t1c")
         plan = RunPlan(recipe, tmp_path / "run", folders(tmp_path / "data", "a"), 2, (0,))
         open_source(plan)
@@ -301,9 +303,9 @@ class TestRunFolder:
         """HD-BET, installed since, would give the new patients other masks than the old ones."""
         recipe = tiny_recipe("doses.input_volume=t1c_low", "doses.target_volume=t1c")
         plan = RunPlan(recipe, tmp_path / "run", folders(tmp_path / "data", "a"), 2, (0,))
-        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: StrippedInput("built-in"))
+        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: BrainExtractedInput("built-in"))
         open_source(plan)
-        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: StrippedInput("hd-bet"))
+        monkeypatch.setattr(runs, "choose_brain_extractor", lambda *args, **options: BrainExtractedInput("hd-bet"))
         with pytest.raises(InputError, match=r"extractor hd-bet.*extractor built-in"):
             open_source(plan)
 
