@@ -247,7 +247,7 @@ def _pose(rng: np.random.Generator, image: Volume, mask: Volume) -> tuple[Volume
 
 
 def _acquire(rng: np.random.Generator, image: Volume, brain: NDArray[np.bool_]) -> tuple[Volume, NDArray[np.bool_]]:
-    """Slices, blur, receive field, noise, ghosts, and heads that come stripped; and the field of view."""
+    """Slices, blur, receive field, noise, ghosts, and heads that come brain-extracted; and the field of view."""
     if rng.random() < 0.05:
         image = image * brain
     thickness = [2.0, 2.0, 2.0]

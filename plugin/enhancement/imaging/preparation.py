@@ -181,8 +181,8 @@ def _register(
         moving = images.get("DWI", images[role]) if role == "ADC" else images[role]
         registrations[role] = register_rigid(fixed, moving)
     watch.stage("registering to the atlas", 0.26)
-    stripped = sitk.Mask(sitk.Cast(images[reference], sitk.sitkFloat32), brain)
-    registrations["ATLAS"] = register_affine(_template(), stripped)
+    brain_alone = sitk.Mask(sitk.Cast(images[reference], sitk.sitkFloat32), brain)
+    registrations["ATLAS"] = register_affine(_template(), brain_alone)
     return registrations
 
 

@@ -44,7 +44,7 @@ def find_rigid(pair: PreparedPair) -> sitk.AffineTransform:
 
 
 def find_in_atlas(pair: PreparedPair) -> sitk.AffineTransform:
-    """Where the atlas' brain lies in a stripped series, whichever way up the patient lay.
+    """Where the atlas' brain lies in a brain-extracted series, whichever way up the patient lay.
 
     Raises
     ------
