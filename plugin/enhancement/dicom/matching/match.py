@@ -115,15 +115,20 @@ def _believe_derived(study: Sequence[SeriesFacts]) -> None:
 
 
 def _copies_counted(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Each with the number of earlier series that are the same acquisition on the same grid."""
+    """Each with the number of earlier series that are the same acquisition on the same grid.
+
+    Copies share the frame of reference, which no two examinations do: a series of another patient that was merged into
+    the study may have the same protocol, grid and even clock. Without a frame of reference nothing passes for a copy.
+    """
     by_moment: dict[tuple[object, ...], int] = defaultdict(int)
     counted = []
     for candidate in candidates:
         facts, stack = candidate.facts, candidate.stack
-        if candidate.role is None or facts.moment is None or stack is None:
+        frame = text(facts.first, "FrameOfReferenceUID")
+        if candidate.role is None or facts.moment is None or stack is None or not frame:
             counted.append(candidate)
             continue
-        key = (candidate.role, round(facts.moment), facts.sequence, stack.size, stack.origin, stack.spacing_mm)
+        key = (candidate.role, frame, round(facts.moment), facts.sequence, stack.size, stack.origin, stack.spacing_mm)
         counted.append(replace(candidate, copies_before=by_moment[key]))
         by_moment[key] += 1
     return counted

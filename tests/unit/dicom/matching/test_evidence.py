@@ -130,6 +130,16 @@ class TestPairs:
         copies = [at("T1 KM", "103000", SeriesNumber=number) for number in (5, 6)]
         assert roles(match(at("T1", "100000") + copies[0] + copies[1]))[1] == uid(copies[0])
 
+    @pytest.mark.parametrize("frame", ["1.2.3.99", ""])
+    def test_another_patients_t1_is_no_copy(self, frame: str) -> None:
+        """Merged into the study: its protocol, grid and clock are the same, its frame of reference is not."""
+        own = at("T1", "100000", SeriesNumber=5)
+        foreign = at("T1", "100000", SeriesNumber=2, FrameOfReferenceUID=frame)
+        found = match(own + foreign + at("T1 KM", "103000", SeriesNumber=9))
+        assert Role.T1 not in found.roles
+        assert set(found.ambiguous[Role.T1]) == {uid(own), uid(foreign)}
+        assert found.decision == "hold: nothing ranks the series for T1"
+
     def test_a_word_that_every_series_has(self) -> None:
         """A scanner that calls all its images derived: its t1_mpr is no reformat."""
         kinds = {"ImageType": ["DERIVED", "PRIMARY", "M"]}

@@ -18,8 +18,8 @@ from evaluation.pairing import Lesion, Reading, read_case
 from evaluation.reader import Detection, ReaderSettings, find_candidates, suppress, survey
 from evaluation.regions import Spacing
 from evaluation.surroundings import FEATURES, Place, describe
-from simulation.anatomy import SHAPE as ATLAS_SHAPE
-from simulation.anatomy import mni_to_voxel
+from simulation.frames import SHAPE as ATLAS_SHAPE
+from simulation.frames import mni_to_voxel
 
 SHAPE = (72, 80, 72)
 BRAIN = np.linalg.norm((np.indices(SHAPE) - 36.0) / np.array([34, 38, 34])[:, None, None, None], axis=0) < 1

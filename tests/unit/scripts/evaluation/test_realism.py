@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enhancement.imaging.brain import BrainExtractedInput
+from enhancement.imaging.brain.extraction import BrainExtractedInput
 from evaluation import realism, realism_study
 from evaluation.real import read_case
 from evaluation.realism import CELLS, GROUPS, Row, brightening, cells, verdicts

@@ -149,7 +149,8 @@ def test_bright_cohort_has_nothing_that_enhances():
     assert patient.meta["lesions"]
     assert not any(lesion["enhancing"] for lesion in patient.meta["lesions"])
     bright = patient.labels == Label.T1_BRIGHT
-    assert np.abs(patient.t1c_k[4.0][bright] / patient.t1_clean[bright] - 1).mean() < 0.05
+    # What is left is the blood of the tissue that shares its voxels, at four times the dose.
+    assert np.abs(patient.t1c_k[4.0][bright] / patient.t1_clean[bright] - 1).mean() < 0.08
 
 
 @pytest.mark.slow
