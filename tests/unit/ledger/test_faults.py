@@ -46,7 +46,7 @@ class TestSchema:
         Bench(path).ledger.close()
         with sqlite3.connect(path) as connection:
             connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-        with pytest.raises(LedgerError, match="schema 9999; this version knows 0001, 0002") as caught:
+        with pytest.raises(LedgerError, match="schema 9999; this version knows 0001") as caught:
             Bench(path)
         assert caught.value.code == "LEDGER_NEWER"
         assert [item.name for item in path.parent.iterdir() if "damaged" in item.name] == []

@@ -149,7 +149,19 @@ def _create_result_tables() -> None:
         sa.Column("archive_id", sa.String(64), primary_key=True),
         sa.Column("job_id", sa.Integer, sa.ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), nullable=False),
         sa.Column("series_instance_uid", sa.String(64), nullable=False),
+        sa.Column("pixels", sa.String(64), nullable=False, server_default=""),
     )
+    op.create_index("enhancement_results_job", "enhancement_results", ["job_id"])
+    op.create_index("enhancement_results_pixels", "enhancement_results", ["pixels"])
+    op.create_table(
+        "enhancement_sources",
+        sa.Column("job_id", sa.Integer, sa.ForeignKey("enhancement_jobs.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("archive_id", sa.String(64), primary_key=True),
+        sa.Column("archive", sa.String(64), nullable=False),
+        sa.Column("series_instance_uid", sa.String(64), nullable=False),
+        sa.Column("instances", sa.Integer, nullable=False),
+    )
+    op.create_index("enhancement_sources_series", "enhancement_sources", ["archive", "archive_id"])
 
 
 def _create_deliveries() -> None:
