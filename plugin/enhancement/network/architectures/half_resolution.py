@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from enhancement.network.architectures.base import Architecture
-from enhancement.network.architectures.residual_unet import SLOPE, ResidualBlock
+from enhancement.network.architectures.residual_unet import ResidualBlock, initialise_body
 from enhancement.network.manifest import NetworkShape
 
 #: Outputs, in this order.
@@ -138,19 +138,8 @@ def initialise(network: HalfResolutionNet, *, disease: float = 0.002) -> None:
     disease : float
         Share of the voxels that are diseased.
     """
-    for module in network.modules():
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-            nn.init.kaiming_normal_(module.weight, a=SLOPE, nonlinearity="leaky_relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    initialise_body(network, network.downs, (*network.ups, network.finer))
     with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, ResidualBlock):
-                module.convolutions[-1].weight.mul_(0.3)  # type: ignore[operator]
-        for down in network.downs:
-            nn.init.normal_(down.weight, std=(8 * down.in_channels) ** -0.5)  # type: ignore[operator,arg-type]
-        for up in (*network.ups, network.finer):
-            nn.init.normal_(up.weight, std=up.in_channels**-0.5)
         nn.init.normal_(network.last.weight, std=0.05)
         start = [math.log(disease / (1 - disease)), 0.0, -3.0]
         network.last.bias.copy_(torch.tensor(start))  # type: ignore[union-attr]

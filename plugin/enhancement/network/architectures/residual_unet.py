@@ -8,6 +8,7 @@ convolutions a block, channels doubled by the step down, a 1x1x1 projection wher
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -165,6 +166,23 @@ class ResidualUNet(nn.Module):
         return z.contiguous(memory_format=torch.channels_last_3d)
 
 
+def initialise_body(network: nn.Module, downs: Iterable[nn.Module], ups: Iterable[nn.Module]) -> None:
+    """Draw the weights of residual blocks and of the ways down and up, from torch's global random state."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+            nn.init.kaiming_normal_(module.weight, a=SLOPE, nonlinearity="leaky_relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, ResidualBlock):
+                module.convolutions[-1].weight.mul_(0.3)  # type: ignore[operator]
+        for down in downs:
+            nn.init.normal_(down.weight, std=(8 * down.in_channels) ** -0.5)  # type: ignore[operator,arg-type]
+        for up in ups:  # each voxel is fed once: the fan-in is the channels, not 8 times as many
+            nn.init.normal_(up.weight, std=up.in_channels**-0.5)  # type: ignore[operator,arg-type]
+
+
 def initialise(network: ResidualUNet, *, mean_target: float = 0.5) -> None:
     """Start a network so that it cannot die.
 
@@ -181,19 +199,7 @@ def initialise(network: ResidualUNet, *, mean_target: float = 0.5) -> None:
     mean_target : float
         Mean of the target in (0, 1); used by the sigmoid and logit heads.
     """
-    for module in network.modules():
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-            nn.init.kaiming_normal_(module.weight, a=SLOPE, nonlinearity="leaky_relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, ResidualBlock):
-                module.convolutions[-1].weight.mul_(0.3)  # type: ignore[operator]
-        for down in network.downs:
-            nn.init.normal_(down.weight, std=(8 * down.in_channels) ** -0.5)  # type: ignore[operator,arg-type]
-        for up in network.ups:  # each voxel is fed once: the fan-in is the channels, not 8 times as many
-            nn.init.normal_(up.weight, std=up.in_channels**-0.5)  # type: ignore[operator,arg-type]
+    initialise_body(network, network.downs, network.ups)
     # Not smaller: behind a last layer of 1e-3 the body gets no gradient to speak of, and 1,500 steps taught it nothing.
     nn.init.normal_(network.last.weight, std=0.1)
     bias = 0.0 if network.head == "residual" else math.log(mean_target / (1 - mean_target))
